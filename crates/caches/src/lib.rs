@@ -1,1 +1,10 @@
-//! To be filled.
+//! Bounded caches: single flight, batching, and invalidation by Synapse's function names.
+//! Answers to `synapse/util/caches/`.
+
+mod cache;
+mod loader;
+mod registry;
+
+pub use cache::Cache;
+pub use loader::Loader;
+pub use registry::Registry;
