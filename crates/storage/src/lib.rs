@@ -1,1 +1,58 @@
-//! To be filled.
+//! Every SQL statement: the past, read within bounds that the caller gives.
+//! Answers to `synapse/storage/`; one file per Synapse store, under its name.
+//!
+//! Architecture invariants: no clock and no "now" here; no HTTP and no Redis; the schema is never changed;
+//! no statement without its tables in `migrations-readonly/tables.toml`.
+
+mod error;
+mod pool;
+
+use std::sync::Arc;
+
+use myelin_caches::Registry;
+use myelin_config::Config;
+use sqlx::PgPool;
+
+pub use error::StorageError;
+pub use pool::CacheSizes;
+
+/// The database as a reader sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Storage(Arc<Inner>);
+
+struct Inner {
+    /// The data store `main`: everything but state groups.
+    main: PgPool,
+    /// The data store `state`; the same pool unless `databases` splits them.
+    state: PgPool,
+    registry: Registry,
+}
+
+impl Storage {
+    /// Connects to every database of the configuration.
+    pub async fn connect(config: &Config) -> Result<Self, StorageError> {
+        let pools = pool::open(&config.databases).await?;
+        let registry = Registry::default();
+        Ok(Self(Arc::new(Inner { main: pools.main, state: pools.state, registry })))
+    }
+
+    /// Invalidation by Synapse's function names.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.0.main
+    }
+
+    /// For `state_groups`, `state_group_edges` and `state_groups_state`.
+    pub(crate) fn state_pool(&self) -> &PgPool {
+        &self.0.state
+    }
+
+    /// Waits for running statements and closes every connection.
+    pub async fn close(&self) {
+        self.0.main.close().await;
+        self.0.state.close().await;
+    }
+}
