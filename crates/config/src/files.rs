@@ -35,7 +35,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Files, ConfigError> {
                 }
             }
             // Synapse skips what is not a mapping, for example an empty file.
-            _ => continue,
+            _ => {}
         }
     }
     Ok(Files { merged: Value::Object(merged), origins })
