@@ -27,15 +27,12 @@ pub fn read(paths: &[PathBuf]) -> Result<Files, ConfigError> {
     for file in expand(paths)? {
         let fault = |reason: String| ConfigError::File { file: file.clone(), reason };
         let text = std::fs::read_to_string(&file).map_err(|error| fault(error.to_string()))?;
-        match yaml::load(&text).map_err(|error| fault(error.to_string()))? {
-            Value::Object(map) => {
-                for (key, value) in map {
-                    origins.insert(key.clone(), file.clone());
-                    merged.insert(key, value);
-                }
+        // Synapse skips what is not a mapping, for example an empty file.
+        if let Value::Object(map) = yaml::load(&text).map_err(|error| fault(error.to_string()))? {
+            for (key, value) in map {
+                origins.insert(key.clone(), file.clone());
+                merged.insert(key, value);
             }
-            // Synapse skips what is not a mapping, for example an empty file.
-            _ => {}
         }
     }
     Ok(Files { merged: Value::Object(merged), origins })
