@@ -1,1 +1,51 @@
-//! To be filled.
+//! The operator's own homeserver.yaml and worker yaml, as Synapse reads them.
+//! Answers to `synapse/config/`.
+//!
+//! Architecture invariant: files are read once, at start; nothing here talks to a network.
+
+mod appservice;
+mod database;
+mod error;
+mod files;
+mod listener;
+mod section;
+mod server;
+mod worker;
+pub mod yaml;
+
+use std::path::PathBuf;
+
+pub use appservice::{AppService, Namespace, Namespaces};
+pub use database::{Database, DatabaseArgs};
+pub use error::ConfigError;
+pub use listener::{Bind, Listener, ListenerKind};
+pub use server::{Caches, Experimental, Presence, Server};
+pub use worker::{Fallback, InstanceLocation, Redis, StreamWriters, Worker};
+
+/// Everything Myelin needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: Server,
+    pub worker: Worker,
+    pub redis: Redis,
+    pub databases: Vec<Database>,
+    pub app_services: Vec<AppService>,
+    /// Settings that were read but have no effect here; logged once at start.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the files and folders named by `-c`, in order; a top-level key of a later file replaces
+/// the earlier one whole.
+pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
+    let files = files::read(paths)?;
+    let root = files.root();
+    let mut warnings = Vec::new();
+    Ok(Config {
+        server: server::read(&root, &mut warnings)?,
+        worker: worker::read(&root, &mut warnings)?,
+        redis: worker::read_redis(&root)?,
+        databases: database::read(&root)?,
+        app_services: appservice::read(&root)?,
+        warnings,
+    })
+}

@@ -1,0 +1,147 @@
+//! What the homeserver is and what its answers depend on. Answers to `synapse/config/server.py` and its neighbours.
+
+use crate::error::ConfigError;
+use crate::section::Section;
+
+/// Durations are milliseconds.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in homeserver.yaml")]
+pub struct Server {
+    pub server_name: String,
+    /// With a trailing slash.
+    pub public_baseurl: Option<String>,
+    pub presence: Presence,
+    pub caches: Caches,
+    pub experimental: Experimental,
+    pub filter_timeline_limit: i64,
+    pub exclude_rooms_from_sync: Vec<String>,
+    pub allow_guest_access: bool,
+    pub limit_usage_by_mau: bool,
+    pub hs_disabled: bool,
+    pub hs_disabled_message: String,
+    pub admin_contact: Option<String>,
+    pub track_puppeted_user_ips: bool,
+    pub track_appservice_user_ips: bool,
+    pub macaroon_secret_key: Option<String>,
+    pub enable_metrics: bool,
+    /// Python modules: their callbacks cannot run here.
+    pub modules: Vec<String>,
+    /// `matrix_authentication_service.enabled`.
+    pub delegated_auth: bool,
+    pub retention_enabled: bool,
+    pub include_profile_updates_in_sync: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Presence {
+    /// Presence is shown and tracked.
+    pub enabled: bool,
+    /// `untracked`: shown, but requests do not change it.
+    pub tracked: bool,
+    pub include_offline_users_on_sync: bool,
+    pub sync_online_timeout: i64,
+    pub last_active_granularity: i64,
+    /// `rc_presence.per_user`: actions per second and burst.
+    pub per_user_rate: (f64, i64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Caches {
+    /// Events.
+    pub event_cache_size: i64,
+    pub global_factor: f64,
+    pub sync_response_cache_duration: i64,
+}
+
+/// Server-wide switches; some can also be set per user in the database.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in homeserver.yaml")]
+pub struct Experimental {
+    pub msc2654: bool,
+    pub msc3773: bool,
+    pub msc3391: bool,
+    pub msc3848: bool,
+    pub msc4222: bool,
+    pub msc4293: bool,
+    pub msc4306: bool,
+    pub msc4354: bool,
+}
+
+pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, ConfigError> {
+    let server_name = root.required_text("server_name")?;
+    if !root.has("report_stats") && root.get("report_stats").is_none() {
+        warnings.push("report_stats is not set; Synapse itself requires it".to_owned());
+    }
+    let modules =
+        root.sections("modules")?.iter().map(|module| module.required_text("module")).collect::<Result<_, _>>()?;
+    Ok(Server {
+        public_baseurl: root.text("public_baseurl")?.map(|url| if url.ends_with('/') { url } else { url + "/" }),
+        presence: read_presence(root)?,
+        caches: read_caches(root)?,
+        experimental: read_experimental(root)?,
+        filter_timeline_limit: root.integer("filter_timeline_limit")?.unwrap_or(100),
+        exclude_rooms_from_sync: root.texts("exclude_rooms_from_sync")?,
+        allow_guest_access: root.flag("allow_guest_access", false),
+        limit_usage_by_mau: root.flag("limit_usage_by_mau", false),
+        hs_disabled: root.flag("hs_disabled", false),
+        hs_disabled_message: root.text_or("hs_disabled_message", "")?,
+        admin_contact: root.text("admin_contact")?,
+        track_puppeted_user_ips: root.flag("track_puppeted_user_ips", false),
+        track_appservice_user_ips: root.flag("track_appservice_user_ips", false),
+        macaroon_secret_key: match root.secret("macaroon_secret_key")? {
+            Some(secret) => Some(secret),
+            None => root.secret("registration_shared_secret")?,
+        },
+        enable_metrics: root.flag("enable_metrics", false),
+        modules,
+        delegated_auth: root.section("matrix_authentication_service")?.flag("enabled", false),
+        retention_enabled: root.section("retention")?.flag("enabled", false),
+        include_profile_updates_in_sync: root.flag("include_profile_updates_in_sync", false),
+        server_name,
+    })
+}
+
+fn read_presence(root: &Section<'_>) -> Result<Presence, ConfigError> {
+    let presence = root.section("presence")?;
+    // `presence.enabled` may be the word "untracked"; the old `use_presence` stands in when it is missing.
+    let untracked = presence.get("enabled").and_then(|value| value.as_str()) == Some("untracked");
+    let enabled = presence.flag("enabled", root.flag("use_presence", true));
+    let rate = root.section("rc_presence")?.section("per_user")?;
+    Ok(Presence {
+        enabled,
+        tracked: enabled && !untracked,
+        include_offline_users_on_sync: presence.flag("include_offline_users_on_sync", false),
+        sync_online_timeout: presence.duration_ms("sync_online_timeout", 30_000)?,
+        last_active_granularity: presence.duration_ms("last_active_granularity", 60_000)?,
+        per_user_rate: (rate.float_or("per_second", 0.1)?, rate.integer("burst_count")?.unwrap_or(1)),
+    })
+}
+
+fn read_caches(root: &Section<'_>) -> Result<Caches, ConfigError> {
+    let caches = root.section("caches")?;
+    let factor = match std::env::var("SYNAPSE_CACHE_FACTOR") {
+        Ok(text) => text.parse().map_err(|_| caches.fault("global_factor", "SYNAPSE_CACHE_FACTOR is not a number"))?,
+        Err(_) => caches.float_or("global_factor", 0.5)?,
+    };
+    let default_events = root.size("event_cache_size", 10 << 10)?;
+    Ok(Caches {
+        event_cache_size: caches.size("event_cache_size", default_events)?,
+        global_factor: factor,
+        sync_response_cache_duration: caches.duration_ms("sync_response_cache_duration", 120_000)?,
+    })
+}
+
+fn read_experimental(root: &Section<'_>) -> Result<Experimental, ConfigError> {
+    let experimental = root.section("experimental_features")?;
+    let flag = |name: &str| experimental.flag(name, false);
+    Ok(Experimental {
+        msc2654: flag("msc2654_enabled"),
+        msc3773: flag("msc3773_enabled"),
+        msc3391: flag("msc3391_enabled"),
+        msc3848: flag("msc3848_enabled"),
+        msc4222: flag("msc4222_enabled"),
+        msc4293: flag("msc4293_enabled"),
+        msc4306: flag("msc4306_enabled"),
+        msc4354: flag("msc4354_enabled"),
+    })
+}

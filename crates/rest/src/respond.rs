@@ -1,0 +1,93 @@
+//! Answers as Synapse sends them. Answers to `respond_with_json` and `set_cors_headers` in `synapse/http/server.py`.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use myelin_model::MatrixError;
+
+/// Which Synapse this answers as.
+pub const SERVER: &str = "Synapse/1.163.2";
+
+/// Who answered: `native` or `fallback`. For operators and tests; clients ignore it.
+pub const ANSWERED_BY: HeaderName = HeaderName::from_static("x-myelin");
+
+const PAGE_404: &str = "\n<html>\n  <head><title>404 - No Such Resource</title></head>\n  <body>\n    <h1>No Such Resource</h1>\n    <p>Sorry. No luck finding that resource.</p>\n  </body>\n</html>\n";
+
+/// The only way an error becomes a response: the cause goes to the log, once, and never to the client.
+pub struct ErrorResponse(pub MatrixError);
+
+impl IntoResponse for ErrorResponse {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        if let Some(cause) = &error.cause {
+            tracing::error!(status = error.status, errcode = error.errcode, "{cause}");
+        }
+        let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json(status, error.body().to_string());
+        for (name, value) in &error.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(*name, value);
+            }
+        }
+        response
+    }
+}
+
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    native(headers);
+    cors(headers);
+    response
+}
+
+pub fn health() -> Response {
+    let mut response = Response::new(Body::from("OK"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    native(response.headers_mut());
+    response
+}
+
+/// Twisted's own page for a path outside every resource.
+pub fn no_such_resource() -> Response {
+    let mut response = Response::new(Body::from(PAGE_404));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    native(response.headers_mut());
+    response
+}
+
+/// Every OPTIONS is a CORS preflight.
+pub fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    native(response.headers_mut());
+    cors(response.headers_mut());
+    response
+}
+
+fn native(headers: &mut HeaderMap) {
+    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+    headers.insert(ANSWERED_BY, HeaderValue::from_static("native"));
+}
+
+fn cors(headers: &mut HeaderMap) {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization, Date"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Synapse-Trace-Id, Server"),
+    ];
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Whether a method may carry a body that we have to drain.
+pub fn is_preflight(method: &Method) -> bool {
+    method == Method::OPTIONS
+}

@@ -1,0 +1,45 @@
+//! Server-server routes of a generic worker. Answers to `synapse/federation/transport/server/` and `synapse/rest/key/`.
+
+use super::{Route, route};
+
+/// In order of registration: the first pattern that matches a path decides.
+#[rustfmt::skip]
+pub(super) const ROUTES: [Route; 37] = [
+    route("PUT", "{F}/send/{transaction_id}[/]", "FederationSendServlet"),
+    route("GET", "{F}/event/{event_id}[/]", "FederationEventServlet"),
+    route("GET", "{F}/state/{room_id}[/]", "FederationStateV1Servlet"),
+    route("GET", "{F}/state_ids/{room_id}[/]", "FederationStateIdsServlet"),
+    route("GET", "{F}/backfill/{room_id}[/]", "FederationBackfillServlet"),
+    route("GET", "{F}/timestamp_to_event/{room_id}[/]", "FederationTimestampLookupServlet"),
+    route("GET", "{F}/query/{query_type}", "FederationQueryServlet"),
+    route("GET", "{F}/make_join/{room_id}/{user_id}", "FederationMakeJoinServlet"),
+    route("GET", "{F}/make_leave/{room_id}/{user_id}", "FederationMakeLeaveServlet"),
+    route("PUT", "{F}/send_join/{room_id}/{event_id}", "FederationV1SendJoinServlet"),
+    route("PUT", "{F2}/send_join/{room_id}/{event_id}", "FederationV2SendJoinServlet"),
+    route("PUT", "{F}/send_leave/{room_id}/{event_id}", "FederationV1SendLeaveServlet"),
+    route("PUT", "{F2}/send_leave/{room_id}/{event_id}", "FederationV2SendLeaveServlet"),
+    route("PUT", "{F}/invite/{room_id}/{event_id}", "FederationV1InviteServlet"),
+    route("PUT", "{F2}/invite/{room_id}/{event_id}", "FederationV2InviteServlet"),
+    route("POST", "{F}/get_missing_events/{room_id}", "FederationGetMissingEventsServlet"),
+    route("GET", "{F}/event_auth/{room_id}/{event_id}", "FederationEventAuthServlet"),
+    route("POST", "{F}/user/keys/query", "FederationClientKeysQueryServlet"),
+    route("GET", "{F}/user/devices/{user_id}", "FederationUserDevicesQueryServlet"),
+    route("POST", "{F}/user/keys/claim", "FederationClientKeysClaimServlet"),
+    route("PUT", "{F}/exchange_third_party_invite/{room_id}", "FederationThirdPartyInviteExchangeServlet"),
+    route("POST", "{F}/3pid/onbind", "On3pidBindServlet"),
+    route("GET", "{F}/version", "FederationVersionServlet"),
+    route("GET", "{FU}/rooms/{room_id}/complexity", "RoomComplexityServlet"),
+    route("GET", "{F}/hierarchy/{room_id}", "FederationRoomHierarchyServlet"),
+    route("PUT", "{F}/send_knock/{room_id}/{event_id}", "FederationV1SendKnockServlet"),
+    route("GET", "{F}/make_knock/{room_id}/{user_id}", "FederationMakeKnockServlet"),
+    route("GET POST", "{F}/publicRooms", "PublicRoomList"),
+    route("GET", "{F}/openid/userinfo", "OpenIdUserInfo"),
+    route("GET", "{F}/media/download/{media_id}", "FederationMediaDownloadServlet"),
+    route("GET", "{F}/media/thumbnail/{media_id}", "FederationMediaThumbnailServlet"),
+    route("GET", "/_matrix/key/v2/server[/{key_id}]", "LocalKey"),
+    route("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey"),
+    route("POST", "/_matrix/key/v2/query", "RemoteKey"),
+    route("GET", "{FU}/org.matrix.msc4370/extremities/{room_id}", "FederationUnstableGetExtremitiesServlet"),
+    route("POST", "{FU}/user/keys/claim", "FederationUnstableClientKeysClaimServlet"),
+    route("POST", "{FU}/org.matrix.msc3720/query/account_status", "FederationAccountStatusServlet"),
+];
