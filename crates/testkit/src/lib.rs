@@ -1,1 +1,4 @@
-//! To be filled.
+//! Throw-away services for tests, the demo and benchmarks: the real Synapse, Postgres, Redis and nginx.
+
+pub mod packages;
+pub mod python;

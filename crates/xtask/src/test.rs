@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use myelin_testkit::{packages, python};
+
 use crate::tidy;
 
 /// Runs everything in order of cost and stops at the first failure.
@@ -12,15 +14,23 @@ pub fn run() -> Result<()> {
     cargo("format", &["fmt", "--all", "--check"])?;
     step("tidy", tidy::run)?;
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    cargo("tests", &["test", "--workspace"])
+    step("packages", packages::ensure)?;
+    let python = python::interpreter()?;
+    step("tests", || {
+        let mut tests = Command::new(env!("CARGO"));
+        tests.args(["test", "--workspace"]).env("MYELIN_PYTHON", python);
+        succeed(&mut tests)
+    })
 }
 
 fn cargo(name: &str, arguments: &[&str]) -> Result<()> {
-    step(name, || {
-        let status = Command::new(env!("CARGO")).args(arguments).status().context("cannot start cargo")?;
-        ensure!(status.success(), "cargo {} failed", arguments.join(" "));
-        Ok(())
-    })
+    step(name, || succeed(Command::new(env!("CARGO")).args(arguments)))
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().context("cannot start cargo")?;
+    ensure!(status.success(), "{command:?} failed");
+    Ok(())
 }
 
 fn step(name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {

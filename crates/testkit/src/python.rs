@@ -1,0 +1,49 @@
+//! The real Synapse in a Python environment of its own, made once and kept.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::packages::{cache_folder, find};
+
+/// The Synapse that Myelin answers as, and the Redis client that its workers need.
+const REQUIREMENTS: [&str; 2] = ["matrix-synapse[postgres]==1.163.2", "txredisapi<1.6"];
+
+/// The interpreter of the environment; made on first use, by one process at a time.
+pub fn interpreter() -> Result<PathBuf> {
+    let folder = cache_folder().join("python-1.163.2");
+    let done = folder.join("complete");
+    std::fs::create_dir_all(cache_folder())?;
+    let lock = File::create(cache_folder().join("python.lock"))?;
+    lock.lock().context("cannot lock the Python environment")?;
+    if !done.exists() {
+        eprintln!("making a Python environment with {} (some minutes)", REQUIREMENTS[0]);
+        make(&folder)?;
+        File::create(done)?;
+    }
+    Ok(folder.join("bin/python"))
+}
+
+fn make(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        // Left half made by a run that was stopped.
+        std::fs::remove_dir_all(folder)?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS);
+    // psycopg2 is compiled against libpq, which pg_config describes.
+    if let Some(bin) = find("pg_config").as_deref().and_then(Path::parent) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        pip.env("PATH", format!("{}:{path}", bin.display()));
+    }
+    run(&mut pip)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed");
+    Ok(())
+}
