@@ -8,6 +8,7 @@ mod error;
 mod id_generators;
 mod instance_map;
 mod pool;
+pub mod stream;
 
 use std::sync::{Arc, RwLock};
 
@@ -52,6 +53,7 @@ impl Storage {
         &self.0.main
     }
 
+    #[expect(dead_code, reason = "state groups come next")]
     /// For `state_groups`, `state_group_edges` and `state_groups_state`.
     pub(crate) fn state_pool(&self) -> &PgPool {
         &self.0.state

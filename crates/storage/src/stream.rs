@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::position::{EventPosition, MASTER};
-use myelin_model::{Event, MultiWriterPosition, RoomToken};
+use myelin_model::{MultiWriterPosition, RoomToken};
 
 use crate::{Storage, StorageError};
 
@@ -160,14 +160,14 @@ impl Storage {
         Ok(cut(rows, keep, limit, Some(upper.clone()), true))
     }
 
-    /// `get_membership_changes_for_user`: the user's own membership events in (`lower`, `upper`], oldest first.
+    /// `get_membership_changes_for_user`: ids of the user's own membership events in (`lower`, `upper`], oldest first.
     pub async fn membership_changes_for_user(
         &self,
         user_id: &str,
         lower: &MultiWriterPosition,
         upper: &MultiWriterPosition,
         excluded_rooms: &[String],
-    ) -> Result<Vec<Arc<Event>>, StorageError> {
+    ) -> Result<Vec<Arc<str>>, StorageError> {
         if lower == upper {
             return Ok(Vec::new());
         }
@@ -184,13 +184,8 @@ impl Storage {
         .bind(excluded_rooms)
         .fetch_all(self.pool())
         .await?;
-        let ids: Vec<Arc<str>> = rows
-            .into_iter()
-            .map(in_order)
-            .filter(|row| upper.covers_since(lower, &row.position.instance, row.position.stream))
-            .map(|row| row.event_id)
-            .collect();
-        self.get_events_with_prev_content(&ids).await
+        let within = |row: &EventInOrder| upper.covers_since(lower, &row.position.instance, row.position.stream);
+        Ok(rows.into_iter().map(in_order).filter(within).map(|row| row.event_id).collect())
     }
 
     /// `get_last_event_id_in_room_before_stream_ordering`: the newest event at or before `upper`
@@ -262,11 +257,10 @@ impl Storage {
             return Ok(HashSet::new());
         }
         let ids: Vec<&str> = event_ids.iter().map(|id| &**id).collect();
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT event_id FROM current_state_events WHERE event_id = ANY($1)")
-                .bind(ids)
-                .fetch_all(self.pool())
-                .await?;
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT event_id FROM current_state_events WHERE event_id = ANY($1)")
+            .bind(ids)
+            .fetch_all(self.pool())
+            .await?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 
