@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod event;
+pub mod initial;
 pub mod position;
 pub mod presence;
 pub mod requester;
@@ -14,6 +15,7 @@ pub mod token;
 
 pub use error::MatrixError;
 pub use event::Event;
+pub use initial::{InitialPosition, InitialPositions};
 pub use position::MultiWriterPosition;
 pub use requester::Requester;
 pub use stream::{Row, StreamName};
