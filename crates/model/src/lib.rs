@@ -9,6 +9,7 @@ pub mod position;
 pub mod presence;
 pub mod requester;
 pub mod room_version;
+pub mod state_filter;
 pub mod stream;
 pub mod token;
 
