@@ -5,6 +5,8 @@
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
 mod error;
+pub mod event_cache;
+pub mod events_worker;
 mod id_generators;
 mod instance_map;
 mod pool;
@@ -18,6 +20,7 @@ use myelin_model::Instances;
 use sqlx::PgPool;
 
 pub use error::StorageError;
+pub use events_worker::{GetEvents, RedactBehaviour};
 pub use pool::CacheSizes;
 
 /// The database as a reader sees it. Cheap to clone.
@@ -31,6 +34,8 @@ struct Inner {
     state: PgPool,
     registry: Registry,
     instances: RwLock<Arc<Instances>>,
+    // Caches, one line per store.
+    events: Arc<event_cache::EventCache>,
 }
 
 impl Storage {
@@ -38,8 +43,14 @@ impl Storage {
     pub async fn connect(config: &Config) -> Result<Self, StorageError> {
         let pools = pool::open(&config.databases).await?;
         let registry = Registry::default();
-        let inner = Inner { main: pools.main, state: pools.state, registry, instances: RwLock::default() };
-        let storage = Self(Arc::new(inner));
+        let sizes = CacheSizes::new(&config.server.caches);
+        let storage = Self(Arc::new(Inner {
+            main: pools.main,
+            state: pools.state,
+            instances: RwLock::default(),
+            events: event_cache::new(sizes, &registry),
+            registry,
+        }));
         storage.reload_instances().await?;
         Ok(storage)
     }
@@ -53,7 +64,6 @@ impl Storage {
         &self.0.main
     }
 
-    #[expect(dead_code, reason = "state groups come next")]
     /// For `state_groups`, `state_group_edges` and `state_groups_state`.
     pub(crate) fn state_pool(&self) -> &PgPool {
         &self.0.state
