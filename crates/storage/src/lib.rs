@@ -5,13 +5,16 @@
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
 mod error;
+mod id_generators;
+mod instance_map;
 mod pool;
 pub mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use myelin_caches::Registry;
 use myelin_config::Config;
+use myelin_model::Instances;
 use sqlx::PgPool;
 
 pub use error::StorageError;
@@ -27,6 +30,7 @@ struct Inner {
     /// The data store `state`; the same pool unless `databases` splits them.
     state: PgPool,
     registry: Registry,
+    instances: RwLock<Arc<Instances>>,
 }
 
 impl Storage {
@@ -34,7 +38,10 @@ impl Storage {
     pub async fn connect(config: &Config) -> Result<Self, StorageError> {
         let pools = pool::open(&config.databases).await?;
         let registry = Registry::default();
-        Ok(Self(Arc::new(Inner { main: pools.main, state: pools.state, registry })))
+        let inner = Inner { main: pools.main, state: pools.state, registry, instances: RwLock::default() };
+        let storage = Self(Arc::new(inner));
+        storage.reload_instances().await?;
+        Ok(storage)
     }
 
     /// Invalidation by Synapse's function names.

@@ -1,6 +1,7 @@
 //! An event as it is stored and read. Answers to `synapse/events/__init__.py`.
 
 mod redact;
+pub mod serialize;
 
 use std::sync::Arc;
 
