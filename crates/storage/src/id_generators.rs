@@ -47,12 +47,7 @@ static GENERATORS: [IdGenerator; 16] = [
         "events_backfill_stream_seq",
         &[("events", "stream_ordering"), ("ex_outlier_stream", "event_stream_ordering")],
     ),
-    generator(
-        StreamName::Presence,
-        "presence_stream",
-        "presence_stream_sequence",
-        &[("presence_stream", "stream_id")],
-    ),
+    generator(StreamName::Presence, "presence_stream", "presence_stream_sequence", &[("presence_stream", "stream_id")]),
     generator(StreamName::Receipts, "receipts", "receipts_sequence", &[("receipts_linearized", "stream_id")]),
     generator(
         StreamName::PushRules,
