@@ -4,6 +4,7 @@
 //! Architecture invariants: no clock and no "now" here; no HTTP and no Redis; the schema is never changed;
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
+mod checks;
 mod error;
 pub mod event_cache;
 pub mod events_worker;
@@ -11,6 +12,7 @@ mod id_generators;
 mod instance_map;
 mod pool;
 pub mod stream;
+pub mod tables;
 
 use std::sync::{Arc, RwLock};
 
@@ -39,7 +41,7 @@ struct Inner {
 }
 
 impl Storage {
-    /// Connects to every database of the configuration.
+    /// Connects to every database of the configuration, and refuses one that cannot be served correctly.
     pub async fn connect(config: &Config) -> Result<Self, StorageError> {
         let pools = pool::open(&config.databases).await?;
         let registry = Registry::default();
@@ -51,6 +53,7 @@ impl Storage {
             events: event_cache::new(sizes, &registry),
             registry,
         }));
+        storage.check(&config.databases, &config.server.server_name).await?;
         storage.reload_instances().await?;
         Ok(storage)
     }
