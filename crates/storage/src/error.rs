@@ -25,3 +25,10 @@ impl StorageError {
         Self::Refused { label: label.to_owned(), reason: reason.into() }
     }
 }
+
+/// The client learns nothing of the database, the log does.
+impl From<StorageError> for myelin_model::MatrixError {
+    fn from(error: StorageError) -> Self {
+        Self::internal(error)
+    }
+}

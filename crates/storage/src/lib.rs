@@ -4,12 +4,14 @@
 //! Architecture invariants: no clock and no "now" here; no HTTP and no Redis; the schema is never changed;
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
+pub mod admin_client_config;
 mod error;
 pub mod event_cache;
 pub mod events_worker;
 mod id_generators;
 mod instance_map;
 mod pool;
+pub mod relations;
 mod room_caches;
 pub mod roommember;
 pub mod state;

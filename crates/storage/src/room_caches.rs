@@ -8,6 +8,7 @@ use myelin_caches::{Cache, Loader, Registry};
 use myelin_model::state_filter::StateMap;
 
 use crate::CacheSizes;
+use crate::relations::{References, ThreadSummary};
 use crate::roommember::{Profiles, RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
 
@@ -27,6 +28,9 @@ pub(crate) struct RoomCaches {
     pub(crate) ignored_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
     pub(crate) partial_state: ById<bool>,
+    pub(crate) references: Arc<Loader<Arc<str>, References>>,
+    pub(crate) edits: Arc<Loader<Arc<str>, Option<Arc<str>>>>,
+    pub(crate) threads: Arc<Loader<Arc<str>, Option<ThreadSummary>>>,
 }
 
 impl RoomCaches {
@@ -45,6 +49,9 @@ impl RoomCaches {
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             partial_state: by_id(ids, |id, _| id.len() + 64),
+            references: Arc::new(Loader::new(ids, |_, list: &References| 100 + list.len() * 150)),
+            edits: Arc::new(Loader::new(ids, |_, _| 200)),
+            threads: Arc::new(Loader::new(ids, |_, _| 200)),
         };
         caches.register(registry);
         caches
@@ -62,6 +69,9 @@ impl RoomCaches {
         by_first_key(registry, "is_partial_state_room", &self.partial_state);
         by_key(registry, "_get_state_group_for_event", &self.state_group_of);
         by_key(registry, "is_user_erased", &self.erased);
+        by_key(registry, "get_references_for_event", &self.references);
+        by_key(registry, "get_applicable_edit", &self.edits);
+        by_key(registry, "get_thread_summary", &self.threads);
     }
 }
 
