@@ -1,1 +1,1 @@
-//! To be filled.
+//! The binary as a process, against a real Synapse.

@@ -22,10 +22,10 @@ myelin: {fallback: 'http://127.0.0.1:8008'}
 ";
 
 fn load_texts(texts: &[&str]) -> Result<Config, ConfigError> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let write = |(index, text): (usize, &&str)| -> PathBuf {
         let path = folder.path().join(format!("{index}.yaml"));
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("a file");
         path
     };
     let paths: Vec<_> = texts.iter().enumerate().map(write).collect();

@@ -37,14 +37,14 @@ impl PyYaml {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {python}, which must have PyYAML: {error}"));
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         Self { _child: child, stdin, stdout: BufReader::new(stdout) }
     }
 
     fn load(&mut self, text: &str) -> Value {
-        writeln!(self.stdin, "{}", json!(text)).unwrap();
+        writeln!(self.stdin, "{}", json!(text)).expect("PyYAML listens");
         let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
+        self.stdout.read_line(&mut line).expect("PyYAML answers");
         serde_json::from_str(&line).expect("PyYAML answers; set MYELIN_PYTHON to a python3 that has it")
     }
 }

@@ -4,15 +4,18 @@
 
 pub mod error;
 pub mod event;
+pub mod initial;
 pub mod position;
 pub mod presence;
 pub mod requester;
 pub mod room_version;
+pub mod state_filter;
 pub mod stream;
 pub mod token;
 
 pub use error::MatrixError;
 pub use event::Event;
+pub use initial::{InitialPosition, InitialPositions};
 pub use position::MultiWriterPosition;
 pub use requester::Requester;
 pub use stream::{Row, StreamName};

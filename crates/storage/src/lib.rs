@@ -5,16 +5,26 @@
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
 mod error;
+pub mod event_cache;
+pub mod events_worker;
+mod id_generators;
+mod instance_map;
 mod pool;
+mod room_caches;
+pub mod roommember;
+pub mod state;
+mod state_groups;
 pub mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use myelin_caches::Registry;
 use myelin_config::Config;
+use myelin_model::Instances;
 use sqlx::PgPool;
 
 pub use error::StorageError;
+pub use events_worker::{GetEvents, RedactBehaviour};
 pub use pool::CacheSizes;
 
 /// The database as a reader sees it. Cheap to clone.
@@ -27,6 +37,10 @@ struct Inner {
     /// The data store `state`; the same pool unless `databases` splits them.
     state: PgPool,
     registry: Registry,
+    instances: RwLock<Arc<Instances>>,
+    // Caches, one line per store.
+    events: Arc<event_cache::EventCache>,
+    rooms: room_caches::RoomCaches,
 }
 
 impl Storage {
@@ -34,7 +48,17 @@ impl Storage {
     pub async fn connect(config: &Config) -> Result<Self, StorageError> {
         let pools = pool::open(&config.databases).await?;
         let registry = Registry::default();
-        Ok(Self(Arc::new(Inner { main: pools.main, state: pools.state, registry })))
+        let sizes = CacheSizes::new(&config.server.caches);
+        let storage = Self(Arc::new(Inner {
+            main: pools.main,
+            state: pools.state,
+            instances: RwLock::default(),
+            events: event_cache::new(sizes, &registry),
+            rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            registry,
+        }));
+        storage.reload_instances().await?;
+        Ok(storage)
     }
 
     /// Invalidation by Synapse's function names.
@@ -46,10 +70,14 @@ impl Storage {
         &self.0.main
     }
 
-    #[expect(dead_code, reason = "state groups come next")]
     /// For `state_groups`, `state_group_edges` and `state_groups_state`.
     pub(crate) fn state_pool(&self) -> &PgPool {
         &self.0.state
+    }
+
+    /// State, members and what else is remembered of rooms.
+    pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
+        &self.0.rooms
     }
 
     /// Waits for running statements and closes every connection.

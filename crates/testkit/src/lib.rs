@@ -1,4 +1,10 @@
 //! Throw-away services for tests, the demo and benchmarks: the real Synapse, Postgres, Redis and nginx.
 
+pub mod http;
+pub mod nginx;
 pub mod packages;
+pub mod postgres;
+pub mod process;
 pub mod python;
+pub mod redis;
+pub mod synapse;

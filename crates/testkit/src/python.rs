@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::packages::{cache_folder, find};
 
 /// The Synapse that Myelin answers as, and the Redis client that its workers need.
-const REQUIREMENTS: [&str; 2] = ["matrix-synapse[postgres]==1.163.2", "txredisapi<1.6"];
+const REQUIREMENTS: [&str; 2] = ["matrix-synapse[postgres,redis]==1.163.2", "txredisapi<1.6"];
 
 /// The interpreter of the environment; made on first use, by one process at a time.
 pub fn interpreter() -> Result<PathBuf> {

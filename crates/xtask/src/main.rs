@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own commands.
 
+mod demo;
 mod test;
 mod tidy;
 
@@ -10,6 +11,12 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Myelin's own commands")]
 enum Command {
+    /// Start a homeserver with Myelin in front of it, and show it working.
+    Demo {
+        /// Check the answers, stop everything and exit.
+        #[arg(long)]
+        once: bool,
+    },
     /// Format, lints, structure and every test: what CI runs.
     Test,
     /// Check file headers, file lengths and which room may depend on what.
@@ -18,6 +25,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
+        Command::Demo { once } => demo::run(once),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
     };

@@ -1,6 +1,8 @@
 //! An event as it is stored and read. Answers to `synapse/events/__init__.py`.
 
 mod redact;
+pub mod serialize;
+mod stored;
 
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::position::EventPosition;
 use crate::room_version::RoomVersion;
+
+pub use stored::{StoredEvent, UnreadableEvent};
 
 /// A persisted event. Content stays the text of the database: numbers keep their precision.
 #[derive(Clone, Debug)]

@@ -1,0 +1,74 @@
+//! A private Postgres cluster, as Synapse wants it: UTF8, C locale.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::packages::{find, is_root};
+use crate::process::{Service, accepts, free_port};
+
+/// The superuser of the cluster.
+pub const USER: &str = "synapse";
+
+pub struct Postgres {
+    pub port: u16,
+    _service: Service,
+}
+
+impl Postgres {
+    /// Makes and starts a cluster in `folder`.
+    pub fn start(folder: &Path) -> Result<Self> {
+        let data = folder.join("postgres");
+        std::fs::create_dir(&data)?;
+        if is_root() {
+            // Postgres refuses to run as root.
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+            succeed(Command::new("chown").arg("postgres").arg(&data))?;
+        }
+        let cluster = data.join("cluster");
+        let mut initdb = as_postgres(&program("initdb")?);
+        initdb.args(["--username", USER, "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync", "-D"]);
+        succeed(initdb.arg(&cluster).current_dir(&data))?;
+        let port = free_port()?;
+        let mut server = as_postgres(&program("postgres")?);
+        server.arg("-D").arg(&cluster).args(["-p", &port.to_string(), "-k"]).arg(&data);
+        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
+            server.args(["-c", setting]);
+        }
+        server.current_dir(&data);
+        // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
+        let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
+        service.wait_until(Duration::from_secs(30), || accepts(port))?;
+        Ok(Self { port, _service: service })
+    }
+
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        let port = self.port.to_string();
+        let mut createdb = Command::new(program("createdb")?);
+        succeed(createdb.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "--template=template0", name]))
+    }
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    find(name).with_context(|| format!("{name} is not installed"))
+}
+
+fn as_postgres(program: &Path) -> Command {
+    if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Start, serve, pass on, stop: the worker as systemd and nginx see it.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use myelin_testkit::http::{Answer, Client};
+use myelin_testkit::process::free_port;
+use myelin_testkit::synapse::Synapse;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// The binary under test; Cargo has no way to depend on another package's binary.
+fn program() -> Result<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--package", "myelin", "--message-format=json"])
+        .stderr(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "Myelin does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.context("cargo built no program")
+}
+
+fn same(a: &Answer, b: &Answer) {
+    assert_eq!(a.status, b.status);
+    for header in ["content-type", "cache-control", "access-control-allow-origin", "server"] {
+        assert_eq!(a.header(header), b.header(header), "{header}");
+    }
+    assert_eq!(a.body, b.body);
+}
+
+#[test]
+fn a_worker_in_front_of_a_real_synapse() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let synapse = Synapse::start(folder.path(), "")?;
+    let (port, mut service) = synapse.start_myelin(&program()?, "myelin1")?;
+    let (myelin, main) = (Client::new(port), Client::new(synapse.port));
+
+    // Health and preflight are Myelin's own; they look like Synapse's.
+    let health = myelin.get("/health")?;
+    same(&health, &main.get("/health")?);
+    assert_eq!(health.header("x-myelin"), Some("native"));
+    let preflight = myelin.send("OPTIONS", "/_matrix/client/v3/sync", None)?;
+    same(&preflight, &main.send("OPTIONS", "/_matrix/client/v3/sync", None)?);
+    assert_eq!(preflight.status, 204);
+
+    // Everything else is passed on, with bodies and odd paths intact.
+    let body = json!({"username": "al=ice", "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
+    let registered = myelin.send("POST", "/_matrix/client/v3/register", Some(&body))?;
+    assert_eq!((registered.status, registered.header("x-myelin")), (200, Some("fallback")));
+    let token = registered.json()?["access_token"].as_str().context("no token")?.to_owned();
+    let (myelin, main) = (myelin.with_token(&token), main.with_token(&token));
+    for path in [
+        "/_matrix/client/v3/account/whoami",
+        "/_matrix/client/v3/profile/%40al%3Dice%3Amyelin.test?x=%2F%3F",
+        "/_matrix/client/v3/no/such/path",
+        "/_matrix/client/v3/rooms/%21a%2Fb/state/m.room.name/",
+    ] {
+        same(&myelin.get(path)?, &main.get(path)?);
+    }
+
+    assert_eq!(service.end()?, Some(0));
+    assert!(!service.log().contains(&token), "a token reached the log");
+    Ok(())
+}
+
+#[test]
+fn an_unreachable_fallback_is_a_502() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (port, dead) = (free_port()?, free_port()?);
+    let service = start_alone(folder.path(), port, &format!("myelin: {{fallback: 'http://127.0.0.1:{dead}'}}"))?;
+    let answer = Client::new(port).get("/_matrix/client/versions")?;
+    assert_eq!((answer.status, answer.json()?["errcode"].as_str()), (502, Some("M_UNKNOWN")));
+    drop(service);
+    Ok(())
+}
+
+#[test]
+fn without_a_fallback_unknown_and_unserved_are_told_apart() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let port = free_port()?;
+    let service = start_alone(folder.path(), port, "")?;
+    let client = Client::new(port);
+    for (method, path, status) in [
+        ("GET", "/_matrix/client/v3/login", 404),
+        ("GET", "/_matrix/client/v9/sync", 404),
+        ("PUT", "/_matrix/client/v3/sync", 405),
+    ] {
+        let answer = client.send(method, path, None)?;
+        assert_eq!((answer.status, answer.json()?["errcode"].as_str()), (status, Some("M_UNRECOGNIZED")), "{path}");
+    }
+    let page = client.get("/foo")?;
+    assert_eq!((page.status, page.header("content-type")), (404, Some("text/html; charset=utf-8")));
+    service.signal(Signal::HUP)?;
+    assert_eq!(client.get("/health")?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_file_key_and_reason() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("homeserver.yaml");
+    std::fs::write(&config, "server_name: x.test\nworker_app: synapse.app.homeserver\n")?;
+    let output = Command::new(program()?).arg("-c").arg(&config).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("homeserver.yaml: worker_app: "), "{message}");
+    Ok(())
+}
+
+/// Myelin with nothing around it.
+fn start_alone(folder: &std::path::Path, port: u16, extra: &str) -> Result<myelin_testkit::process::Service> {
+    let config = folder.join("worker.yaml");
+    let yaml = format!(
+        "server_name: x.test\nworker_app: synapse.app.generic_worker\nworker_name: w\nredis: {{enabled: true}}\n\
+         database: {{name: psycopg2, args: {{}}}}\ninstance_map: {{main: {{host: localhost, port: 1}}}}\n\
+         worker_listeners: [{{type: http, port: {port}, bind_addresses: ['127.0.0.1'], resources: [{{names: [client]}}]}}]\n\
+         {extra}\n"
+    );
+    std::fs::write(&config, yaml)?;
+    let mut command = Command::new(program()?);
+    command.arg("-c").arg(&config);
+    let mut service = myelin_testkit::process::Service::start("myelin", folder, command)?;
+    service.wait_until(std::time::Duration::from_secs(20), || myelin_testkit::http::is_healthy(port))?;
+    Ok(service)
+}
