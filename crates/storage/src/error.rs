@@ -17,7 +17,6 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    #[expect(dead_code, reason = "the event loader comes next")]
     pub(crate) fn inconsistency(table: &'static str, column: &'static str, row: impl Into<String>) -> Self {
         Self::Inconsistency { table, column, row: row.into() }
     }

@@ -10,6 +10,10 @@ pub mod events_worker;
 mod id_generators;
 mod instance_map;
 mod pool;
+mod room_caches;
+pub mod roommember;
+pub mod state;
+mod state_groups;
 pub mod stream;
 
 use std::sync::{Arc, RwLock};
@@ -36,6 +40,7 @@ struct Inner {
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
+    rooms: room_caches::RoomCaches,
 }
 
 impl Storage {
@@ -49,6 +54,7 @@ impl Storage {
             state: pools.state,
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
+            rooms: room_caches::RoomCaches::new(&sizes, &registry),
             registry,
         }));
         storage.reload_instances().await?;
@@ -67,6 +73,11 @@ impl Storage {
     /// For `state_groups`, `state_group_edges` and `state_groups_state`.
     pub(crate) fn state_pool(&self) -> &PgPool {
         &self.0.state
+    }
+
+    /// State, members and what else is remembered of rooms.
+    pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
+        &self.0.rooms
     }
 
     /// Waits for running statements and closes every connection.
