@@ -3,6 +3,11 @@
 //! Architecture invariant: no axum types here, and no SQL.
 
 pub mod auth_room;
+pub mod event_json;
+pub mod relations;
+pub mod room_event;
+pub mod room_members;
+pub mod room_state;
 pub mod visibility;
 
 use std::sync::Arc;
