@@ -5,6 +5,7 @@
 
 mod appservice;
 mod database;
+mod discovery;
 mod error;
 mod files;
 mod listener;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 pub use appservice::{AppService, Namespace, Namespaces};
 pub use database::{Database, DatabaseArgs};
+pub use discovery::Discovery;
 pub use error::ConfigError;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use server::{Caches, Experimental, Presence, Server};
@@ -30,6 +32,7 @@ pub struct Config {
     pub redis: Redis,
     pub databases: Vec<Database>,
     pub app_services: Vec<AppService>,
+    pub discovery: Discovery,
     /// Settings that were read but have no effect here; logged once at start.
     pub warnings: Vec<String>,
 }
@@ -46,6 +49,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         redis: worker::read_redis(&root)?,
         databases: database::read(&root)?,
         app_services: appservice::read(&root)?,
+        discovery: discovery::read(&root)?,
         warnings,
     })
 }

@@ -1,3 +1,25 @@
 //! What a route means: reads the past from `storage`, the present from `live`, and answers.
 //!
 //! Architecture invariant: no axum types here, and no SQL.
+
+pub mod auth_room;
+pub mod event_json;
+pub mod relations;
+pub mod room_event;
+pub mod room_members;
+pub mod room_state;
+pub mod visibility;
+
+use std::sync::Arc;
+
+use myelin_config::Config;
+use myelin_model::MatrixError;
+use myelin_storage::Storage;
+
+pub type Result<T> = std::result::Result<T, MatrixError>;
+
+/// What every route needs.
+pub struct Handlers {
+    pub config: Arc<Config>,
+    pub storage: Storage,
+}

@@ -2,11 +2,18 @@
 //!
 //! Architecture invariant: no SQL and no Redis here.
 
-pub mod access_log;
-pub mod metrics;
+mod access_log;
+mod body;
+mod call;
+mod metrics;
+mod native;
 mod proxy;
+mod query;
 mod respond;
 pub mod routes;
-pub mod service;
+mod service;
+mod token;
+mod tracked;
 
+pub use metrics::Metrics;
 pub use service::{App, AppError, Peer, metrics_router, router};

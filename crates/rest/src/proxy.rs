@@ -63,10 +63,11 @@ impl Upstream {
     }
 
     /// Passes a request on; method, raw path, headers and body stay as they came.
-    pub async fn forward(&self, request: Request<Body>) -> Response {
+    /// Says with it whether the answer is the fallback's.
+    pub async fn forward(&self, request: Request<Body>) -> (Response, bool) {
         match self.try_forward(request).await {
-            Ok(response) => response,
-            Err(error) => ErrorResponse(error).into_response(),
+            Ok(response) => (response, true),
+            Err(error) => (ErrorResponse(error).into_response(), false),
         }
     }
 

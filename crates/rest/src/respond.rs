@@ -3,8 +3,10 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use myelin_model::MatrixError;
+
+use crate::call::Answer;
 
 /// Which Synapse this answers as.
 pub const SERVER: &str = "Synapse/1.163.2";
@@ -34,7 +36,25 @@ impl IntoResponse for ErrorResponse {
     }
 }
 
-pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = if self.cors {
+            json(self.status, self.body)
+        } else {
+            let mut response = Response::new(Body::from(self.body));
+            *response.status_mut() = self.status;
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            native(response.headers_mut());
+            response
+        };
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -42,13 +62,6 @@ pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
     native(headers);
     cors(headers);
-    response
-}
-
-pub fn health() -> Response {
-    let mut response = Response::new(Body::from("OK"));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    native(response.headers_mut());
     response
 }
 
@@ -62,11 +75,20 @@ pub fn no_such_resource() -> Response {
 }
 
 /// Every OPTIONS is a CORS preflight.
-pub fn preflight() -> Response {
+pub fn preflight(path: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    native(response.headers_mut());
-    cors(response.headers_mut());
+    let headers = response.headers_mut();
+    native(headers);
+    cors(headers);
+    if path == "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"
+        || path.starts_with("/_synapse/client/rendezvous")
+    {
+        let allowed = HeaderValue::from_static("Content-Type, If-Match, If-None-Match");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        let exposed = HeaderValue::from_static("Synapse-Trace-Id, Server, ETag");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
     response
 }
 
@@ -85,9 +107,4 @@ fn cors(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-}
-
-/// Whether a method may carry a body that we have to drain.
-pub fn is_preflight(method: &Method) -> bool {
-    method == Method::OPTIONS
 }

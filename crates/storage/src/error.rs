@@ -17,12 +17,18 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    #[expect(dead_code, reason = "the event loader comes next")]
     pub(crate) fn inconsistency(table: &'static str, column: &'static str, row: impl Into<String>) -> Self {
         Self::Inconsistency { table, column, row: row.into() }
     }
 
     pub(crate) fn refused(label: &str, reason: impl Into<String>) -> Self {
         Self::Refused { label: label.to_owned(), reason: reason.into() }
+    }
+}
+
+/// The client learns nothing of the database, the log does.
+impl From<StorageError> for myelin_model::MatrixError {
+    fn from(error: StorageError) -> Self {
+        Self::internal(error)
     }
 }

@@ -244,7 +244,7 @@ impl Storage {
 
     /// Streams whose `stream_positions` are ahead of their sequence: a sign of crossed streams,
     /// for which Synapse refuses to start too.
-    pub(crate) async fn streams_ahead_of_sequence(&self) -> Result<Vec<&'static str>, StorageError> {
+    pub async fn streams_ahead_of_sequence(&self) -> Result<Vec<&'static str>, StorageError> {
         let mut ahead = Vec::new();
         for generator in &GENERATORS {
             let sql = AssertSqlSafe(format!(

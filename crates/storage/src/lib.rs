@@ -4,6 +4,7 @@
 //! Architecture invariants: no clock and no "now" here; no HTTP and no Redis; the schema is never changed;
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
+pub mod admin_client_config;
 mod checks;
 mod error;
 pub mod event_cache;
@@ -11,6 +12,11 @@ pub mod events_worker;
 mod id_generators;
 mod instance_map;
 mod pool;
+pub mod relations;
+mod room_caches;
+pub mod roommember;
+pub mod state;
+mod state_groups;
 pub mod stream;
 pub mod tables;
 
@@ -38,6 +44,7 @@ struct Inner {
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
+    rooms: room_caches::RoomCaches,
 }
 
 impl Storage {
@@ -51,6 +58,7 @@ impl Storage {
             state: pools.state,
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
+            rooms: room_caches::RoomCaches::new(&sizes, &registry),
             registry,
         }));
         storage.check(&config.databases, &config.server.server_name).await?;
@@ -70,6 +78,11 @@ impl Storage {
     /// For `state_groups`, `state_group_edges` and `state_groups_state`.
     pub(crate) fn state_pool(&self) -> &PgPool {
         &self.0.state
+    }
+
+    /// State, members and what else is remembered of rooms.
+    pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
+        &self.0.rooms
     }
 
     /// Waits for running statements and closes every connection.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// A drop-in for `python -m synapse.app.generic_worker`.
 #[derive(Debug, Parser)]
@@ -28,7 +28,19 @@ pub struct Cli {
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Command {
     /// Print the table of routes and exit.
-    Routes,
+    Routes {
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
+    },
+}
+
+/// For whom the table is printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    Plain,
+    Nginx,
+    Haproxy,
+    Markdown,
 }
 
 /// Arguments without what names the Python module: container images and units call
@@ -67,6 +79,6 @@ mod tests {
         ] {
             assert_eq!(parse(line).config_paths, [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")], "{line}");
         }
-        assert!(matches!(parse("myelin routes").command, Some(Command::Routes)));
+        assert!(matches!(parse("myelin routes").command, Some(Command::Routes { .. })));
     }
 }

@@ -11,20 +11,22 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use myelin_config::{Bind, Config, ListenerKind};
-use myelin_rest::{App, metrics_router, router, routes};
+use myelin_rest::routes::Mounts;
+use myelin_rest::routes::print::{Style, print};
+use myelin_rest::{App, metrics_router, router};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Format};
 use crate::logging::Logging;
 
 /// Everything that can be wrong with the configuration is found before the runtime starts.
 fn main() -> ExitCode {
     let cli = Cli::parse_from(cli::arguments(std::env::args_os()));
-    if let Some(Command::Routes) = cli.command {
-        print_routes();
+    if let Some(Command::Routes { format }) = cli.command {
+        print!("{}", print(style(format)));
         return ExitCode::SUCCESS;
     }
     match start(&cli) {
@@ -36,9 +38,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_routes() {
-    for route in routes::all() {
-        println!("{:<16} {:<90} {}", route.methods, route.pattern, route.servlet);
+fn style(format: Format) -> Style {
+    match format {
+        Format::Plain => Style::Plain,
+        Format::Nginx => Style::Nginx,
+        Format::Haproxy => Style::Haproxy,
+        Format::Markdown => Style::Markdown,
     }
 }
 
@@ -49,9 +54,6 @@ fn start(cli: &Cli) -> Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if config.worker.fallback.is_none() {
-        tracing::warn!("no fallback is configured (myelin: {{fallback: …}}): only /health is served, all else is 404");
-    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(run(&config, &logging))
@@ -59,6 +61,7 @@ fn start(cli: &Cli) -> Result<()> {
 
 async fn run(config: &Config, logging: &Logging) -> Result<()> {
     let app = Arc::new(App::new(config)?);
+    warn_of_gaps(config, &app);
     let stop = CancellationToken::new();
     let listeners = TaskTracker::new();
     for listener in &config.worker.listeners {
@@ -90,6 +93,26 @@ async fn run(config: &Config, logging: &Logging) -> Result<()> {
     stop.cancel();
     listeners.wait().await;
     Ok(())
+}
+
+/// What this worker will not answer itself.
+fn warn_of_gaps(config: &Config, app: &App) {
+    if app.has_modules {
+        let modules = config.server.modules.join(", ");
+        tracing::warn!(
+            "modules are configured ({modules}) and cannot run here: routes whose answers a module can change \
+             go to the fallback"
+        );
+    }
+    if config.worker.fallback.is_none() {
+        let mounts: Vec<_> = config.worker.listeners.iter().map(|listener| Mounts::new(&listener.resources)).collect();
+        let routes = app.passed_on(&mounts);
+        tracing::warn!(
+            "no fallback is configured (myelin: {{fallback: …}}); {} routes are not served: {}",
+            routes.len(),
+            routes.join(", ")
+        );
+    }
 }
 
 /// SIGINT and SIGTERM end the process; SIGHUP reads the log levels again.

@@ -1,6 +1,15 @@
 //! Client-server routes of a generic worker. Answers to `synapse/rest/client/`.
 
-use super::{Route, route};
+use super::{Resource, Route};
+
+const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::Client, methods, pattern, servlet)
+}
+
+/// Media routes below the client prefix: a listener with `media` alone has them too.
+const fn media(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::ClientMedia, methods, pattern, servlet)
+}
 
 /// In order of registration: the first pattern that matches a path decides.
 #[rustfmt::skip]
@@ -88,10 +97,10 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET", "{R}/password_policy", "PasswordPolicyServlet"),
     route("POST", "{R}/knock/{room_identifier}", "KnockRoomAliasServlet"),
     route("POST", "{VU}/appservice/{appservice_id}/ping", "AppservicePingRestServlet"),
-    route("GET", "{V}/media/preview_url", "PreviewURLServlet"),
-    route("GET", "{V}/media/config", "MediaConfigResource"),
-    route("GET", "{V}/media/thumbnail/{server_name}/{media_id}", "ThumbnailResource"),
-    route("GET", "{V}/media/download/{server_name}/{media_id}[/{file_name}]", "DownloadResource"),
+    media("GET", "{V}/media/preview_url", "PreviewURLServlet"),
+    media("GET", "{V}/media/config", "MediaConfigResource"),
+    media("GET", "{V}/media/thumbnail/{server_name}/{media_id}", "ThumbnailResource"),
+    media("GET", "{V}/media/download/{server_name}/{media_id}[/{file_name}]", "DownloadResource"),
     route("GET DELETE", "/_synapse/admin/v1/rooms/{room_id}", "RoomRestServlet"),
     route("GET", "/_synapse/admin/v2/users/{user_id}", "UserRestServletV2Get"),
     route("GET", "{A}/login/(cas|sso)/redirect", "SsoRedirectServlet"),

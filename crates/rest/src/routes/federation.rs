@@ -1,6 +1,22 @@
 //! Server-server routes of a generic worker. Answers to `synapse/federation/transport/server/` and `synapse/rest/key/`.
 
-use super::{Route, route};
+use super::{Resource, Route};
+
+const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::Federation, methods, pattern, servlet)
+}
+
+const fn keys(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::Keys, methods, pattern, servlet)
+}
+
+const fn media(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::FederationMedia, methods, pattern, servlet)
+}
+
+const fn openid(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::OpenId, methods, pattern, servlet)
+}
 
 /// In order of registration: the first pattern that matches a path decides.
 #[rustfmt::skip]
@@ -33,12 +49,12 @@ pub(super) const ROUTES: [Route; 37] = [
     route("PUT", "{F}/send_knock/{room_id}/{event_id}", "FederationV1SendKnockServlet"),
     route("GET", "{F}/make_knock/{room_id}/{user_id}", "FederationMakeKnockServlet"),
     route("GET POST", "{F}/publicRooms", "PublicRoomList"),
-    route("GET", "{F}/openid/userinfo", "OpenIdUserInfo"),
-    route("GET", "{F}/media/download/{media_id}", "FederationMediaDownloadServlet"),
-    route("GET", "{F}/media/thumbnail/{media_id}", "FederationMediaThumbnailServlet"),
-    route("GET", "/_matrix/key/v2/server[/{key_id}]", "LocalKey"),
-    route("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey"),
-    route("POST", "/_matrix/key/v2/query", "RemoteKey"),
+    openid("GET", "{F}/openid/userinfo", "OpenIdUserInfo"),
+    media("GET", "{F}/media/download/{media_id}", "FederationMediaDownloadServlet"),
+    media("GET", "{F}/media/thumbnail/{media_id}", "FederationMediaThumbnailServlet"),
+    keys("GET", "/_matrix/key/v2/server[/{key_id}]", "LocalKey"),
+    keys("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey"),
+    keys("POST", "/_matrix/key/v2/query", "RemoteKey"),
     route("GET", "{FU}/org.matrix.msc4370/extremities/{room_id}", "FederationUnstableGetExtremitiesServlet"),
     route("POST", "{FU}/user/keys/claim", "FederationUnstableClientKeysClaimServlet"),
     route("POST", "{FU}/org.matrix.msc3720/query/account_status", "FederationAccountStatusServlet"),

@@ -1,6 +1,10 @@
 //! Media and media administration: registered on a generic worker, always passed on. Answers to `synapse/rest/media/`.
 
-use super::{Route, route};
+use super::{Resource, Route};
+
+const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
+    Route::of(Resource::Media, methods, pattern, servlet)
+}
 
 /// In order of registration: the first pattern that matches a path decides.
 #[rustfmt::skip]

@@ -1,90 +1,140 @@
 //! The one table of routes. From it come the router, the metric label, `myelin routes` and docs/routes.md.
-//! Answers to `synapse/http/server.py` (`JsonResource`).
+//! Answers to `synapse/http/server.py` (`JsonResource`) and `synapse/app/generic_worker.py` (`_listen_http`).
 //!
-//! Patterns: `{A}`, `{R}` … are the version prefixes below, `{name}` is one path segment (`{name+}` a
-//! non-empty one, `{name=x|y}` one of these), `[…]` is optional, `(a|b)` a choice.
+//! A row without an endpoint is registered by a Synapse worker and passed on by this one.
 
 mod client;
 mod federation;
 mod media;
+mod pages;
+mod pattern;
+pub mod print;
 
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
 use regex::{Regex, RegexSet};
 
-/// What a client may put in front of a path.
-const PREFIXES: [(&str, &str); 8] = [
-    ("{A}", "/_matrix/client/(?:api/v1|r0|v3|unstable)"),
-    ("{R}", "/_matrix/client/(?:r0|v3|unstable)"),
-    ("{VU}", "/_matrix/client/(?:v1|unstable)"),
-    ("{V}", "/_matrix/client/v1"),
-    ("{U}", "/_matrix/client/unstable"),
-    ("{FU}", "/_matrix/federation/unstable"),
-    ("{F2}", "/_matrix/federation/v2"),
-    ("{F}", "/_matrix/federation/v1"),
-];
+use crate::call::Endpoint;
 
-/// Prefixes below which an unknown path is Synapse's JSON 404; elsewhere it is Twisted's page.
-const MOUNTED: [&str; 6] =
-    ["/_matrix/client", "/_matrix/federation", "/_matrix/key", "/_matrix/media", "/_synapse/admin", "/_synapse/client"];
+/// What a listener must have been configured with for a route to exist on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// On every http listener.
+    Always,
+    Client,
+    ClientMedia,
+    Federation,
+    FederationMedia,
+    OpenId,
+    Keys,
+    Media,
+}
 
-/// One row: methods, pattern, and the Python class that is the metric's label.
+/// One row: methods, pattern, the Python class that is the metric's label, and our endpoints, if any.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
     pub methods: &'static str,
     pub pattern: &'static str,
     pub servlet: &'static str,
-}
-
-const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
-    Route { methods, pattern, servlet }
+    pub resource: Resource,
+    /// Answers of these may be changed by Python modules.
+    pub modular: bool,
+    get: Option<Endpoint>,
+    post: Option<Endpoint>,
 }
 
 impl Route {
-    fn takes(&self, method: &str) -> bool {
-        // HEAD is GET without the body.
-        let method = if method == "HEAD" { "GET" } else { method };
-        self.methods.split(' ').any(|known| known == method)
+    const fn of(resource: Resource, methods: &'static str, pattern: &'static str, servlet: &'static str) -> Self {
+        Self { methods, pattern, servlet, resource, modular: true, get: None, post: None }
     }
+
+    const fn get(mut self, endpoint: Endpoint) -> Self {
+        self.get = Some(endpoint);
+        self
+    }
+
+    const fn post(mut self, endpoint: Endpoint) -> Self {
+        self.post = Some(endpoint);
+        self
+    }
+
+    /// No callback of a module has a say in this answer.
+    const fn not_modular(mut self) -> Self {
+        self.modular = false;
+        self
+    }
+
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.split(' ').any(|known| known == as_get(method))
+    }
+
+    /// Our own answer to a method of this row.
+    pub fn endpoint(&self, method: &str) -> Option<Endpoint> {
+        match as_get(method) {
+            "GET" => self.get,
+            "POST" => self.post,
+            _ => None,
+        }
+    }
+
+    /// Methods that are served here, and those that are passed on.
+    pub fn split_methods(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        self.methods.split(' ').partition(|method| self.endpoint(method).is_some())
+    }
+}
+
+/// HEAD is GET without the body.
+fn as_get(method: &str) -> &str {
+    if method == "HEAD" { "GET" } else { method }
 }
 
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    client::ROUTES.iter().chain(&federation::ROUTES).chain(&media::ROUTES)
+    client::ROUTES.iter().chain(&federation::ROUTES).chain(&media::ROUTES).chain(&pages::ROUTES)
 }
 
-/// What a request's method and raw path stand for.
-#[derive(Clone, Copy, Debug)]
-pub enum Found {
-    Route(&'static Route),
-    /// The path is known with another method.
-    WrongMethod(&'static Route),
-    /// Below a mounted prefix.
-    Unknown,
-    Outside,
+/// What one listener offers: the `resources` of its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Mounts {
+    names: Vec<String>,
 }
 
-/// The compiled table.
-pub struct Table {
-    set: RegexSet,
-    routes: Vec<&'static Route>,
-}
-
-impl Table {
-    pub fn new() -> Result<Self, regex::Error> {
-        let routes: Vec<_> = all().collect();
-        let set = RegexSet::new(routes.iter().map(|route| to_regex(route.pattern)))?;
-        Ok(Self { set, routes })
+impl Mounts {
+    pub fn new(names: &[String]) -> Self {
+        Self { names: names.to_vec() }
     }
 
-    /// Matches the path as it was sent, before percent-decoding.
-    pub fn find(&self, method: &str, path: &str) -> Found {
-        let matches: Vec<_> = self.set.matches(path).into_iter().filter_map(|index| self.routes.get(index)).collect();
-        if let Some(route) = matches.iter().find(|route| route.takes(method)) {
-            return Found::Route(route);
+    fn any(&self, wanted: &[&str]) -> bool {
+        self.names.iter().any(|name| wanted.contains(&name.as_str()))
+    }
+
+    pub fn has(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::Always => true,
+            Resource::Client => self.any(&["client"]),
+            Resource::ClientMedia => self.any(&["client", "media"]),
+            Resource::Federation => self.any(&["federation"]),
+            Resource::FederationMedia => self.any(&["federation", "media"]),
+            Resource::OpenId => self.any(&["federation", "openid"]),
+            Resource::Keys => self.any(&["federation", "keys"]),
+            Resource::Media => self.any(&["media"]),
         }
-        match matches.first() {
-            Some(route) => Found::WrongMethod(route),
-            None if MOUNTED.iter().any(|prefix| is_below(path, prefix)) => Found::Unknown,
-            None => Found::Outside,
-        }
+    }
+
+    pub fn metrics(&self) -> bool {
+        self.any(&["metrics"])
+    }
+
+    /// A listener for health checks or metrics alone passes nothing on.
+    pub fn passes_on(&self) -> bool {
+        self.any(&["client", "consent", "federation", "keys", "media", "openid", "static"])
+    }
+
+    /// Whether an unknown path is Synapse's JSON 404; elsewhere it is Twisted's page.
+    fn is_json(&self, path: &str) -> bool {
+        // `/_synapse/admin` is on every listener, so that all of `/_synapse` answers in JSON.
+        is_below(path, "/_synapse")
+            || (is_below(path, "/_matrix") && self.any(&["client", "federation", "keys", "media", "openid"]))
     }
 }
 
@@ -92,93 +142,100 @@ fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A pattern as an anchored regular expression with one group per parameter.
-fn to_regex(pattern: &str) -> String {
-    let expanded = PREFIXES.iter().fold(pattern.to_owned(), |text, (short, long)| text.replace(short, long));
-    let mut out = String::from("^");
-    let mut rest = expanded.as_str();
-    while let Some(at) = rest.find(['{', '[', ']', '.']) {
-        out.push_str(&rest[..at]);
-        let special = &rest[at..];
-        let used = match special.as_bytes()[0] {
-            b'[' => push(&mut out, "(?:", 1),
-            b']' => push(&mut out, ")?", 1),
-            b'.' => push(&mut out, "\\.", 1),
-            _ => {
-                let end = special.find('}').unwrap_or(special.len() - 1);
-                push(&mut out, &parameter(&special[1..end]), end + 1)
-            }
+/// What a request's method and raw path stand for.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    Route(&'static Route, usize),
+    /// The path is known with another method.
+    WrongMethod(&'static Route),
+    /// Below a mounted prefix.
+    Unknown,
+    Outside,
+}
+
+impl Found {
+    /// The metric's label.
+    pub fn servlet(&self) -> &'static str {
+        match self {
+            Self::Route(route, _) => route.servlet,
+            // Synapse: the resource's own name stands in until a servlet was found.
+            Self::WrongMethod(_) | Self::Unknown => "JsonResource",
+            Self::Outside => "_NotFound",
+        }
+    }
+}
+
+/// The compiled table.
+pub struct Table {
+    set: RegexSet,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    route: &'static Route,
+    regex: Regex,
+}
+
+impl Table {
+    pub fn new() -> Result<Self, regex::Error> {
+        let texts: Vec<_> = all().map(|route| pattern::to_regex(route.pattern)).collect();
+        let set = RegexSet::new(&texts)?;
+        let rows = all().zip(&texts).map(|(route, text)| Ok(Row { route, regex: Regex::new(text)? }));
+        Ok(Self { set, rows: rows.collect::<Result<_, regex::Error>>()? })
+    }
+
+    /// Matches the path as it was sent, before percent-decoding. The first pattern that matches decides,
+    /// even when a later one has the method.
+    pub fn find(&self, mounts: &Mounts, method: &str, path: &str) -> Found {
+        let matches = self.set.matches(path);
+        let rows = matches.iter().filter_map(|index| Some((self.rows.get(index)?.route, index)));
+        let mut rows = rows.filter(|(route, _)| mounts.has(route.resource)).peekable();
+        let Some((first, _)) = rows.peek().copied() else {
+            return if mounts.is_json(path) { Found::Unknown } else { Found::Outside };
         };
-        rest = &special[used..];
+        // Rows of one pattern are one entry to Synapse.
+        match rows.find(|(route, _)| route.pattern == first.pattern && route.takes(method)) {
+            Some((route, index)) => Found::Route(route, index),
+            None => Found::WrongMethod(first),
+        }
     }
-    out.push_str(rest);
-    out.push('$');
-    out
-}
 
-fn push(out: &mut String, text: &str, used: usize) -> usize {
-    out.push_str(text);
-    used
-}
-
-fn parameter(text: &str) -> String {
-    match (text.split_once('='), text.strip_suffix('+')) {
-        (Some((_, choice)), _) => format!("({choice})"),
-        (None, Some(_)) => "([^/]+)".to_owned(),
-        (None, None) => "([^/]*)".to_owned(),
+    /// The percent-decoded parameters of a path that `find` matched with the row `index`.
+    pub fn parameters(&self, index: usize, path: &str) -> Parameters {
+        let mut parameters = BTreeMap::new();
+        if let Some(row) = self.rows.get(index)
+            && let Some(captures) = row.regex.captures(path)
+        {
+            for name in row.regex.capture_names().flatten() {
+                if let (Some(name), Some(value)) = (parameter_name(row.route, name), captures.name(name)) {
+                    parameters.insert(name, percent_decode_str(value.as_str()).decode_utf8_lossy().into_owned());
+                }
+            }
+        }
+        Parameters(parameters)
     }
 }
 
-/// The parameters of a path that matched `route`, raw; an optional one that is missing is empty.
-pub fn parameters<'a>(route: &Route, path: &'a str) -> Vec<&'a str> {
-    let Ok(regex) = Regex::new(&to_regex(route.pattern)) else { return Vec::new() };
-    let Some(captures) = regex.captures(path) else { return Vec::new() };
-    captures.iter().skip(1).map(|group| group.map_or("", |group| group.as_str())).collect()
+/// The name as it stands in the table, which lives as long as the program.
+fn parameter_name(route: &'static Route, name: &str) -> Option<&'static str> {
+    let at = route.pattern.find(&format!("{{{name}"))? + 1;
+    route.pattern.get(at..at + name.len())
+}
+
+/// The parameters of a path, decoded; an optional one that is missing is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters(BTreeMap<&'static str, String>);
+
+impl Parameters {
+    /// A parameter that the pattern demands.
+    pub fn get(&self, name: &str) -> &str {
+        self.optional(name).unwrap_or_default()
+    }
+
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn find(method: &str, path: &str) -> String {
-        match Table::new().unwrap().find(method, path) {
-            Found::Route(route) => route.servlet.to_owned(),
-            Found::WrongMethod(_) => "405".to_owned(),
-            Found::Unknown => "404".to_owned(),
-            Found::Outside => "page".to_owned(),
-        }
-    }
-
-    #[test]
-    fn paths_of_each_kind() {
-        for (method, path, expected) in [
-            ("GET", "/_matrix/client/v3/sync", "SyncRestServlet"),
-            ("HEAD", "/_matrix/client/r0/sync", "SyncRestServlet"),
-            ("GET", "/_matrix/client/v9/sync", "404"),
-            ("GET", "/_matrix/client/v3/sync/x", "404"),
-            ("PUT", "/_matrix/client/v3/sync", "405"),
-            ("GET", "/foo", "page"),
-            ("GET", "/_matrix/clientx", "page"),
-            ("GET", "/_matrix/client/v3/rooms/%21a%2Fb:c/state/m.room.name/", "RoomStateEventRestServlet"),
-            ("GET", "/_matrix/client/v3/rooms/!a/state/m.room.name", "RoomStateEventRestServlet"),
-            ("POST", "/_matrix/client/v3/rooms/!a/kick", "RoomMembershipRestServlet"),
-            ("POST", "/_matrix/client/v3/rooms/!a/shout", "404"),
-            ("GET", "/_matrix/client/v3/pushrules/global/", "PushRuleRestServlet"),
-            ("GET", "/_matrix/client/v1/rooms/!a/relations/$b/m.thread", "RelationPaginationServlet"),
-            ("GET", "/_matrix/federation/v1/event/$x/", "FederationEventServlet"),
-            ("GET", "/_matrix/key/v2/server", "LocalKey"),
-            ("POST", "/_matrix/client/v3/keys/upload/FOO", "404"),
-            ("GET", "/_matrix/client/unstable/orgXmatrix.msc2432/rooms/!a/aliases", "404"),
-        ] {
-            assert_eq!(find(method, path), expected, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn parameters_are_raw_and_in_order() {
-        let Found::Route(route) = Table::new().unwrap().find("GET", "/_matrix/client/v3/rooms/%21a/state/x/y") else {
-            panic!("not found")
-        };
-        assert_eq!(parameters(route, "/_matrix/client/v3/rooms/%21a/state/x/y"), ["%21a", "x", "y"]);
-    }
-}
+mod tests;

@@ -1,0 +1,108 @@
+//! What an endpoint gets and gives. Answers to `RestServlet` in `synapse/http/servlet.py`.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode};
+use myelin_model::MatrixError;
+use serde_json::{Map, Value};
+
+use crate::body;
+use crate::query::Query;
+use crate::routes::Parameters;
+use crate::service::App;
+
+/// A row of the table of routes names one of these per method that is served here.
+pub type Endpoint = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
+
+/// One request, authenticated by the endpoint itself if its route asks for it.
+pub struct Call {
+    pub app: Arc<App>,
+    pub head: Arc<Parts>,
+    pub parameters: Parameters,
+    pub query: Query,
+    /// Empty for GET and HEAD.
+    pub body: Bytes,
+    /// First X-Forwarded-For entry, the peer's address, or the path of the unix socket.
+    pub client: Arc<str>,
+    pub user_agent: Arc<str>,
+    pub notes: Arc<Notes>,
+}
+
+impl Call {
+    /// The body, which must be a JSON object.
+    pub fn json_object(&self) -> Result<Map<String, Value>, MatrixError> {
+        body::json_object(&self.body)
+    }
+}
+
+/// What the access log and the metrics learn from an endpoint.
+#[derive(Debug, Default)]
+pub struct Notes {
+    requester: OnceLock<String>,
+    tag: OnceLock<&'static str>,
+}
+
+impl Notes {
+    /// Who asked, as the access log prints it.
+    pub fn requester(&self) -> &str {
+        self.requester.get().map_or("None", String::as_str)
+    }
+
+    pub fn set_requester(&self, requester: String) {
+        // A request is authenticated once.
+        self.requester.get_or_init(|| requester);
+    }
+
+    /// The kind of the request within its servlet, such as `incremental_sync`; a label of the metrics.
+    pub fn tag(&self) -> &'static str {
+        self.tag.get().copied().unwrap_or_default()
+    }
+
+    pub fn set_tag(&self, tag: &'static str) {
+        self.tag.get_or_init(|| tag);
+    }
+}
+
+/// A finished answer; JSON unless a header says otherwise.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    /// Whether web pages may read it.
+    pub cors: bool,
+}
+
+impl Answer {
+    /// 200 with a JSON text.
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body: body.into(), cors: true }
+    }
+
+    /// 200 with a JSON value.
+    pub fn value(value: &Value) -> Self {
+        Self::json(value.to_string())
+    }
+
+    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+}
+
+/// Why an endpoint gives no answer of its own.
+#[derive(Debug)]
+pub enum Refusal {
+    Error(MatrixError),
+    /// The request needs something that is not native; another process must answer.
+    PassOn(&'static str),
+}
+
+impl From<MatrixError> for Refusal {
+    fn from(error: MatrixError) -> Self {
+        Self::Error(error)
+    }
+}

@@ -1,0 +1,3 @@
+//! The endpoints that are served here, by area: each takes a request apart, asks `handlers`, and says what to send.
+
+pub mod well_known;

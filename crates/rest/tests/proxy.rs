@@ -1,0 +1,168 @@
+//! What is answered here, what is passed on, and that what is passed on arrives untouched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use myelin_rest::{App, router};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+/// A worker with these lines added to its yaml.
+fn worker(lines: &str) -> Router {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.yaml");
+    let common = "server_name: test.example\nreport_stats: false\npublic_baseurl: https://test.example\n\
+                  worker_app: synapse.app.generic_worker\nworker_name: w1\nredis: {enabled: true}\n\
+                  database: {name: psycopg2, args: {dbname: x}}\nmax_upload_size: 1K\n\
+                  instance_map: {main: {host: localhost, port: 9093}}\n\
+                  worker_listeners: [{type: http, port: 8008, resources: [{names: [client, federation]}]}]\n";
+    std::fs::write(&file, format!("{common}{lines}")).unwrap();
+    let config = myelin_config::load(&[file]).unwrap();
+    router(Arc::new(App::new(&config).unwrap()), &config.worker.listeners[0])
+}
+
+/// A server that runs `answer` for every request, and its address.
+async fn upstream<F>(answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> String
+where
+    F: Future<Output = Response> + Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().fallback(move |request| answer(request));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("myelin: {{fallback: 'http://{address}'}}\n")
+}
+
+/// Sends back what it got: request line, headers, body.
+async fn echo(request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let text = format!("{} {}\n{:?}\n{}", head.method, head.uri, head.headers, String::from_utf8_lossy(&body));
+    Response::builder()
+        .status(418)
+        .header("server", "Synapse/fallback")
+        .header("x-custom", "1")
+        .header("x-custom", "2")
+        .body(text.into())
+        .unwrap()
+}
+
+async fn send(worker: &Router, request: Request) -> (StatusCode, HeaderMap, String) {
+    let (head, body) = worker.clone().oneshot(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn request(method: &str, uri: &str) -> Request {
+    Request::builder().method(method).uri(uri).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_native_is_passed_on_untouched() {
+    let worker = worker(&upstream(echo).await);
+    let request = Request::builder()
+        .method("PUT")
+        .uri("/_matrix/client/v3/rooms/%21a%2Fb/send/m.x/1?access_token=t&x=%20;")
+        .header("host", "matrix.example")
+        .header("x-forwarded-for", "192.0.2.1, 10.0.0.1")
+        .header("connection", "x-hop")
+        .header("x-hop", "drop me")
+        .body(Body::from("{\"a\": 1}"))
+        .unwrap();
+    let (status, headers, body) = send(&worker, request).await;
+    assert_eq!(status, 418);
+    assert!(body.starts_with("PUT /_matrix/client/v3/rooms/%21a%2Fb/send/m.x/1?access_token=t&x=%20;\n"), "{body}");
+    assert!(body.ends_with("\n{\"a\": 1}"), "{body}");
+    assert!(body.contains("\"x-forwarded-for\": \"192.0.2.1, 10.0.0.1\""), "{body}");
+    assert!(body.contains("\"host\": \"matrix.example\"") && !body.contains("drop me"), "{body}");
+    assert_eq!(headers["x-myelin"], "fallback");
+    assert_eq!(headers["server"], "Synapse/fallback");
+    assert_eq!(headers.get_all("x-custom").iter().count(), 2);
+}
+
+#[tokio::test]
+async fn both_directions_are_streamed() {
+    let worker = worker(
+        &upstream(|request| async {
+            // Each chunk goes back as it comes.
+            Response::new(Body::from_stream(request.into_body().into_data_stream()))
+        })
+        .await,
+    );
+    let (to, from) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let chunks = futures_util::stream::unfold(from, |mut from| async {
+        from.recv().await.map(|chunk| (Ok::<_, std::io::Error>(http_body::Frame::data(chunk)), from))
+    });
+    let request = Request::builder().method("POST").uri("/_matrix/client/v3/createRoom");
+    let request = request.body(Body::new(StreamBody::new(Box::pin(chunks)))).unwrap();
+    to.send(Bytes::from_static(b"one")).await.unwrap();
+    let response = tokio::time::timeout(Duration::from_secs(10), worker.oneshot(request)).await.unwrap().unwrap();
+    let mut answer = response.into_body().into_data_stream();
+    assert_eq!(answer.next().await.unwrap().unwrap(), "one");
+    to.send(Bytes::from_static(b"two")).await.unwrap();
+    assert_eq!(answer.next().await.unwrap().unwrap(), "two");
+    drop(to);
+    assert!(answer.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_missing_fallback_is_a_502_and_a_loop_ends() {
+    let dead = worker("myelin: {fallback: 'unix:/nonexistent/socket'}\n");
+    let (status, _, body) = send(&dead, request("GET", "/_matrix/client/v3/pushrules/")).await;
+    assert_eq!((status.as_u16(), body.contains("\"errcode\":\"M_UNKNOWN\"")), (502, true), "{body}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let looping = worker(&format!("myelin: {{fallback: 'http://{}'}}\n", listener.local_addr().unwrap()));
+    let served = looping.clone();
+    tokio::spawn(async move { axum::serve(listener, served).await });
+    let (status, ..) = send(&looping, request("GET", "/_matrix/client/v3/pushrules/")).await;
+    assert_eq!(status, 502);
+}
+
+#[tokio::test]
+async fn some_requests_are_never_passed_on() {
+    let worker = worker(&upstream(echo).await);
+    for (method, uri, status) in [
+        ("GET", "/health", 200),
+        ("OPTIONS", "/_matrix/client/v3/rooms/x/send/y", 204),
+        ("GET", "/.well-known/matrix/client", 200),
+        ("POST", "/_synapse/replication/send_events/x", 404),
+    ] {
+        let (found, headers, _) = send(&worker, request(method, uri)).await;
+        assert_eq!(found, status, "{method} {uri}");
+        assert_eq!(headers["x-myelin"], "native", "{method} {uri}");
+        assert_eq!(headers["server"], "Synapse/1.163.2", "{method} {uri}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_fallback_synapses_own_refusals() {
+    let worker = worker("");
+    let unrecognized = "{\"errcode\":\"M_UNRECOGNIZED\",\"error\":\"Unrecognized request\"}";
+    for (method, uri, status, expected) in [
+        ("GET", "/_matrix/client/v9/sync", 404, unrecognized),
+        ("PUT", "/_matrix/client/v3/sync", 405, unrecognized),
+        ("GET", "/_matrix/client/v3/pushrules/", 404, unrecognized),
+        ("BREW", "/_matrix/client/v3/sync", 405, unrecognized),
+        ("GET", "/.well-known/matrix/server", 404, "404. Is anything ever truly *well* known?\n"),
+        ("GET", "/.well-known/matrix/client", 200, "{\"m.homeserver\":{\"base_url\":\"https://test.example/\"}}"),
+    ] {
+        let (found, _, body) = send(&worker, request(method, uri)).await;
+        assert_eq!((found.as_u16(), body.as_str()), (status, expected), "{method} {uri}");
+    }
+    let (status, headers, body) = send(&worker, request("GET", "/")).await;
+    assert_eq!((status.as_u16(), body.len()), (404, 167));
+    assert!(!headers.contains_key("access-control-allow-origin"));
+    let (_, headers, _) = send(&worker, request("GET", "/_matrix/x")).await;
+    assert_eq!(headers["access-control-allow-headers"], "X-Requested-With, Content-Type, Authorization, Date");
+    assert_eq!(headers["cache-control"], "no-cache, no-store, must-revalidate");
+    assert_eq!(headers["content-type"], "application/json");
+}

@@ -1,0 +1,96 @@
+//! What is remembered about rooms and their members, and the function names that make it stale.
+//! Answers to `_invalidate_state_caches` in `synapse/storage/_base.py`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use myelin_caches::{Cache, Loader, Registry};
+use myelin_model::state_filter::StateMap;
+
+use crate::CacheSizes;
+use crate::relations::{References, ThreadSummary};
+use crate::roommember::{Profiles, RoomSummary, RoomsForUser};
+use crate::state_groups::StateGroups;
+
+type ById<V> = Arc<Cache<Arc<str>, V>>;
+
+pub(crate) struct RoomCaches {
+    pub(crate) state_groups: StateGroups,
+    /// Event id to state group; changes only when partial state is completed.
+    pub(crate) state_group_of: Arc<Loader<Arc<str>, i64>>,
+    pub(crate) current_state: ById<Arc<StateMap>>,
+    pub(crate) room_summary: ById<Arc<RoomSummary>>,
+    pub(crate) joined_users: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) profiles: ById<Profiles>,
+    pub(crate) memberships_of: ById<Arc<Vec<RoomsForUser>>>,
+    pub(crate) rooms_of: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) forgotten_by: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) ignored_by: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
+    pub(crate) partial_state: ById<bool>,
+    pub(crate) references: Arc<Loader<Arc<str>, References>>,
+    pub(crate) edits: Arc<Loader<Arc<str>, Option<Arc<str>>>>,
+    pub(crate) threads: Arc<Loader<Arc<str>, Option<ThreadSummary>>>,
+}
+
+impl RoomCaches {
+    pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Self {
+        let ids = sizes.bytes(16 << 20);
+        let caches = Self {
+            state_groups: StateGroups::new(sizes),
+            state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
+            current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
+            room_summary: by_id(ids, |_, _| 1024),
+            joined_users: by_id(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 64),
+            profiles: by_id(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 200),
+            memberships_of: by_id(sizes.bytes(32 << 20), |_, rooms| 64 + rooms.len() * 250),
+            rooms_of: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
+            forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
+            ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
+            erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
+            partial_state: by_id(ids, |id, _| id.len() + 64),
+            references: Arc::new(Loader::new(ids, |_, list: &References| 100 + list.len() * 150)),
+            edits: Arc::new(Loader::new(ids, |_, _| 200)),
+            threads: Arc::new(Loader::new(ids, |_, _| 200)),
+        };
+        caches.register(registry);
+        caches
+    }
+
+    fn register(&self, registry: &Registry) {
+        by_first_key(registry, "get_partial_current_state_ids", &self.current_state);
+        by_first_key(registry, "get_room_summary", &self.room_summary);
+        by_first_key(registry, "get_users_in_room", &self.joined_users);
+        by_first_key(registry, "get_users_in_room_with_profiles", &self.profiles);
+        by_first_key(registry, "_get_rooms_for_local_user_where_membership_is_inner", &self.memberships_of);
+        by_first_key(registry, "get_rooms_for_user", &self.rooms_of);
+        by_first_key(registry, "get_forgotten_rooms_for_user", &self.forgotten_by);
+        by_first_key(registry, "ignored_users", &self.ignored_by);
+        by_first_key(registry, "is_partial_state_room", &self.partial_state);
+        by_key(registry, "_get_state_group_for_event", &self.state_group_of);
+        by_key(registry, "is_user_erased", &self.erased);
+        by_key(registry, "get_references_for_event", &self.references);
+        by_key(registry, "get_applicable_edit", &self.edits);
+        by_key(registry, "get_thread_summary", &self.threads);
+    }
+}
+
+fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -> ById<V> {
+    Arc::new(Cache::new(bytes, weigh))
+}
+
+fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
+    let cache = Arc::clone(cache);
+    registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
+        Some(key) => cache.invalidate(*key),
+        None => cache.clear(),
+    });
+}
+
+fn by_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &Arc<Loader<Arc<str>, V>>) {
+    let cache = Arc::clone(cache);
+    registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
+        Some(key) => cache.invalidate(&Arc::from(*key)),
+        None => cache.clear(),
+    });
+}
