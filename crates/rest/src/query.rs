@@ -40,9 +40,8 @@ impl Query {
     }
 
     pub fn required_integer(&self, name: &str) -> Result<i64, MatrixError> {
-        self.integer(name)?.ok_or_else(|| {
-            MatrixError::missing_param(format!("Missing required integer query parameter {name}"))
-        })
+        self.integer(name)?
+            .ok_or_else(|| MatrixError::missing_param(format!("Missing required integer query parameter {name}")))
     }
 
     /// `parse_boolean`
@@ -172,9 +171,6 @@ mod tests {
         assert_eq!(error(query.string("name")), "400 M_UNKNOWN Query parameter 'name' must be ascii");
         assert_eq!(query.utf8_string("name").unwrap(), Some("ä"));
         assert_eq!(error(query.required_string("from")), "400 M_MISSING_PARAM Missing string query parameter 'from'");
-        assert_eq!(
-            error(query.json("filter")),
-            "400 M_NOT_JSON Query parameter filter must be a valid JSON object"
-        );
+        assert_eq!(error(query.json("filter")), "400 M_NOT_JSON Query parameter filter must be a valid JSON object");
     }
 }

@@ -256,5 +256,7 @@ fn expose(app: &App) -> Response {
 
 /// The `metrics` listener: any path, in Synapse too.
 pub fn metrics_router(app: Arc<App>) -> Router {
-    Router::new().fallback(axum::routing::get(|State(app): State<Arc<App>>| async move { expose(&app) })).with_state(app)
+    Router::new()
+        .fallback(axum::routing::get(|State(app): State<Arc<App>>| async move { expose(&app) }))
+        .with_state(app)
 }

@@ -115,11 +115,17 @@ async fn check_schema(pool: &PgPool, main: bool, state: bool) -> Result<Outcome,
         return Ok(Err(format!("is too new: it needs schema version {compat}, and Myelin knows {SCHEMA_VERSION}")));
     }
     if version > SCHEMA_VERSION {
-        tracing::warn!(version, known = SCHEMA_VERSION, "the schema is newer than Myelin, but says that it is compatible");
+        tracing::warn!(
+            version,
+            known = SCHEMA_VERSION,
+            "the schema is newer than Myelin, but says that it is compatible"
+        );
         return Ok(Ok(()));
     }
-    let applied: Vec<(String,)> =
-        sqlx::query_as("SELECT file FROM applied_schema_deltas WHERE version = $1").bind(version).fetch_all(pool).await?;
+    let applied: Vec<(String,)> = sqlx::query_as("SELECT file FROM applied_schema_deltas WHERE version = $1")
+        .bind(version)
+        .fetch_all(pool)
+        .await?;
     let wanted = MAIN_DELTAS.iter().filter(|_| main).chain(STATE_DELTAS.iter().filter(|_| state));
     let missing: Vec<&str> = wanted.filter(|file| !applied.iter().any(|(known,)| known == *file)).copied().collect();
     if missing.is_empty() {
@@ -161,8 +167,7 @@ async fn check_rights(pool: &PgPool, main: bool, state: bool) -> Result<Outcome,
 
 /// A database without Synapse's tables has one clear message instead of hundreds.
 async fn check_empty(pool: &PgPool) -> Result<Outcome, StorageError> {
-    let (missing,): (bool,) =
-        sqlx::query_as("SELECT to_regclass('schema_version') IS NULL").fetch_one(pool).await?;
+    let (missing,): (bool,) = sqlx::query_as("SELECT to_regclass('schema_version') IS NULL").fetch_one(pool).await?;
     if missing {
         return Ok(Err("has no schema (or the role may not see it); start Synapse's main process first".to_owned()));
     }
@@ -221,7 +226,11 @@ async fn missing_sequences(pool: &PgPool, names: &[&str], rights: &[&str]) -> Re
     .fetch_all(pool)
     .await?;
     let fault = |(name, right, exists)| {
-        if exists { format!("the role lacks {right} on sequence {name}") } else { format!("sequence {name} is missing") }
+        if exists {
+            format!("the role lacks {right} on sequence {name}")
+        } else {
+            format!("sequence {name} is missing")
+        }
     };
     Ok(rows.into_iter().map(fault).collect())
 }

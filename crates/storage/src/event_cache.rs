@@ -101,16 +101,17 @@ impl Storage {
         .bind(event_ids)
         .fetch_all(self.pool())
         .await?;
-        let row = |(event_id, stream, instance, metadata, json, format_version, room_version, reason, outlier)| EventRow {
-            event_id,
-            position: EventPosition { instance: instance_or_master(instance), stream },
-            internal_metadata: metadata,
-            json,
-            format_version,
-            room_version,
-            reason,
-            outlier,
-        };
+        let row =
+            |(event_id, stream, instance, metadata, json, format_version, room_version, reason, outlier)| EventRow {
+                event_id,
+                position: EventPosition { instance: instance_or_master(instance), stream },
+                internal_metadata: metadata,
+                json,
+                format_version,
+                room_version,
+                reason,
+                outlier,
+            };
         Ok(rows.into_iter().map(row).collect())
     }
 

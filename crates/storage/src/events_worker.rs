@@ -46,10 +46,7 @@ impl Storage {
     }
 
     /// In the order of `event_ids`, with `unsigned.prev_content`.
-    pub async fn get_events_with_prev_content(
-        &self,
-        event_ids: &[Arc<str>],
-    ) -> Result<Vec<Arc<Event>>, StorageError> {
+    pub async fn get_events_with_prev_content(&self, event_ids: &[Arc<str>]) -> Result<Vec<Arc<Event>>, StorageError> {
         self.get_events_as_list(event_ids, GetEvents { prev_content: true, ..GetEvents::default() }).await
     }
 

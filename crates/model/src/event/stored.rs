@@ -43,7 +43,8 @@ type RawKeys<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl Event {
     pub fn from_stored(stored: StoredEvent<'_>) -> Result<Self, UnreadableEvent> {
-        let mut keys: RawKeys<'_> = serde_json::from_str(stored.json).map_err(|_| UnreadableEvent::Malformed("json"))?;
+        let mut keys: RawKeys<'_> =
+            serde_json::from_str(stored.json).map_err(|_| UnreadableEvent::Malformed("json"))?;
         let mut internal: InternalMetadata = serde_json::from_str(stored.internal_metadata)
             .map_err(|_| UnreadableEvent::Malformed("internal_metadata"))?;
         internal.outlier = stored.outlier;

@@ -97,6 +97,8 @@ mod tests {
         assert!(print(Style::Plain).contains("native    GET             /.well-known/matrix/client"));
         assert!(print(Style::Nginx).contains("location ~ ^/\\.well-known/matrix/server$ {"));
         assert!(print(Style::Haproxy).contains("acl myelin_path path_reg ^/\\.well-known/matrix/client$  # GET"));
-        assert!(print(Style::Markdown).contains("| POST | `/_matrix/client/(api/v1\\|r0\\|v3\\|unstable)/createRoom` |"));
+        assert!(
+            print(Style::Markdown).contains("| POST | `/_matrix/client/(api/v1\\|r0\\|v3\\|unstable)/createRoom` |")
+        );
     }
 }

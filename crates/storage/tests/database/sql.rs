@@ -20,10 +20,12 @@ pub fn statements(folder: &Path) -> Result<Vec<Statement>> {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let literals = literals(&std::fs::read_to_string(&path)?);
-            found.extend(literals.into_iter().filter(|(_, sql)| is_statement(sql)).map(|(line, sql)| Statement {
-                place: format!("{name}:{line}"),
-                sql,
-            }));
+            found.extend(
+                literals
+                    .into_iter()
+                    .filter(|(_, sql)| is_statement(sql))
+                    .map(|(line, sql)| Statement { place: format!("{name}:{line}"), sql }),
+            );
         }
     }
     Ok(found)
