@@ -13,6 +13,7 @@ pub mod visibility;
 use std::sync::Arc;
 
 use myelin_config::Config;
+use myelin_live::Reader;
 use myelin_model::MatrixError;
 use myelin_storage::Storage;
 
@@ -22,4 +23,11 @@ pub type Result<T> = std::result::Result<T, MatrixError>;
 pub struct Handlers {
     pub config: Arc<Config>,
     pub storage: Storage,
+    pub live: Reader,
+}
+
+impl Handlers {
+    pub fn new(config: Arc<Config>, storage: Storage, live: Reader) -> Self {
+        Self { config, storage, live }
+    }
 }
