@@ -4,10 +4,13 @@
 
 pub mod auth_room;
 pub mod event_json;
+pub mod filter;
 pub mod relations;
 pub mod room_event;
 pub mod room_members;
 pub mod room_state;
+pub mod sections;
+pub mod sync;
 pub mod visibility;
 
 use std::sync::Arc;
@@ -24,10 +27,20 @@ pub struct Handlers {
     pub config: Arc<Config>,
     pub storage: Storage,
     pub live: Reader,
+    /// Which member events a device was already sent.
+    pub lazy_members: sync::LazyLoadedMembers,
+    pub sync_responses: sync::SyncResponses,
 }
 
 impl Handlers {
     pub fn new(config: Arc<Config>, storage: Storage, live: Reader) -> Self {
-        Self { config, storage, live }
+        let keep = u64::try_from(config.server.caches.sync_response_cache_duration).unwrap_or_default();
+        Self {
+            config,
+            storage,
+            live,
+            lazy_members: sync::LazyLoadedMembers::default(),
+            sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
+        }
     }
 }
