@@ -319,7 +319,11 @@ mod tests {
     use serde_json::json;
 
     fn item(kind: &str) -> Item {
-        Item { kind: kind.into(), sender: None, json: json!({"type": kind, "content": {"user_id": "@a:t"}}).to_string() }
+        Item {
+            kind: kind.into(),
+            sender: None,
+            json: json!({"type": kind, "content": {"user_id": "@a:t"}}).to_string(),
+        }
     }
 
     fn kept(filter: &Value) -> Vec<String> {

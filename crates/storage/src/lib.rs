@@ -5,6 +5,7 @@
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
 pub mod admin_client_config;
+mod cache;
 mod checks;
 mod error;
 pub mod event_cache;
@@ -12,7 +13,9 @@ pub mod events_worker;
 mod id_generators;
 mod instance_map;
 mod pool;
+mod presence;
 pub mod relations;
+mod replication;
 mod room_caches;
 pub mod roommember;
 pub mod state;
@@ -30,6 +33,7 @@ use sqlx::PgPool;
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
 pub use pool::CacheSizes;
+pub use replication::StreamUpdates;
 
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ struct Inner {
     /// The data store `state`; the same pool unless `databases` splits them.
     state: PgPool,
     registry: Registry,
+    /// Cache names that nobody here knows.
+    warned: cache::Warned,
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
@@ -60,6 +66,7 @@ impl Storage {
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             registry,
+            warned: cache::Warned::default(),
         }));
         storage.check(&config.databases, &config.server.server_name).await?;
         storage.reload_instances().await?;

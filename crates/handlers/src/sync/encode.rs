@@ -75,8 +75,7 @@ impl Handlers {
     /// `encode_response`.
     pub async fn encode_sync(&self, config: &SyncConfig, result: &SyncResult, now_ms: i64) -> Result<Vec<u8>> {
         let mut options = self.serialize_options(&config.requester).await?;
-        options.format =
-            if config.filter.federation_format { EventFormat::Raw } else { EventFormat::V2WithoutRoomId };
+        options.format = if config.filter.federation_format { EventFormat::Raw } else { EventFormat::V2WithoutRoomId };
         let fields = &config.filter.event_fields;
         options.event_fields = (!fields.is_empty()).then_some(fields.as_slice());
 
@@ -189,8 +188,7 @@ impl Handlers {
         let mut threads = serde_json::Map::new();
         for (thread_id, counts) in &room.unread.threads {
             if config.filter.unread_thread_notifications() {
-                let counts =
-                    json!({ "notification_count": counts.notify, "highlight_count": counts.highlight });
+                let counts = json!({ "notification_count": counts.notify, "highlight_count": counts.highlight });
                 threads.insert(thread_id.to_string(), counts);
             } else {
                 total.notify += counts.notify;

@@ -58,7 +58,8 @@ impl LazyLoadedMembers {
             let entry = (Arc::clone(event_id), at.clone(), sent.clock);
             sent.members.insert(Arc::clone(user_id), entry);
             if sent.members.len() > MEMBERS_PER_DEVICE {
-                let oldest = sent.members.iter().min_by_key(|(_, (_, _, recency))| *recency).map(|(id, _)| Arc::clone(id));
+                let oldest =
+                    sent.members.iter().min_by_key(|(_, (_, _, recency))| *recency).map(|(id, _)| Arc::clone(id));
                 if let Some(oldest) = oldest {
                     sent.members.remove(&oldest);
                 }

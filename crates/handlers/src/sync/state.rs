@@ -126,7 +126,8 @@ impl Handlers {
                 _ => Default::default(),
             });
         }
-        let filter = wanted.members.as_ref().map_or_else(StateFilter::all, |m| StateFilter::lazy_load(m.iter().cloned()));
+        let filter =
+            wanted.members.as_ref().map_or_else(StateFilter::all, |m| StateFilter::lazy_load(m.iter().cloned()));
         let start = match first {
             Some(first) => self.storage.get_state_ids_for_event(first, &filter).await?,
             None => self.state_ids_at(room_id, &entry.end, &filter).await?,
@@ -207,9 +208,11 @@ impl Handlers {
         let auth = self.storage.get_events(&auth_ids, GetEvents::default()).await?;
         for user in users {
             let Some(event) = first_by(&user) else { continue };
-            let membership = event.auth_event_ids.iter().filter_map(|id| auth.get(id)).find(|candidate| {
-                &*candidate.kind == MEMBER && candidate.state_key.as_deref() == Some(&*user)
-            });
+            let membership = event
+                .auth_event_ids
+                .iter()
+                .filter_map(|id| auth.get(id))
+                .find(|candidate| &*candidate.kind == MEMBER && candidate.state_key.as_deref() == Some(&*user));
             if let Some(membership) = membership {
                 state.insert((Arc::from(MEMBER), user), Arc::clone(&membership.event_id));
             }

@@ -66,7 +66,8 @@ impl Handlers {
         let mut page_end = upto.room.clone();
         let mut pages = 0;
         while limited && events.len() < limit && pages < MAX_PAGES {
-            let page = self.recent_page(recents.room_id, lower.as_ref(), &page_end, limit.saturating_mul(2).max(10)).await?;
+            let page =
+                self.recent_page(recents.room_id, lower.as_ref(), &page_end, limit.saturating_mul(2).max(10)).await?;
             (page_end, limited) = (page.next, page.limited);
             let ids: Vec<_> = page.events.into_iter().rev().map(|event| event.event_id).collect();
             let loaded = self.storage.get_events_with_prev_content(&ids).await?;
