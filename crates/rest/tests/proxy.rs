@@ -43,7 +43,7 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = Router::new().fallback(move |request| answer(request));
+    let app = Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, app).await });
     format!("myelin: {{fallback: 'http://{address}'}}\n")
 }
