@@ -10,6 +10,7 @@ pub mod room_event;
 pub mod room_members;
 pub mod room_state;
 pub mod sections;
+pub mod stream_token;
 pub mod sync;
 pub mod visibility;
 

@@ -130,7 +130,7 @@ impl Storage {
                 self.forget("_get_receipts_for_user_with_orderings", &keys);
             }
             Row::AccountData { user_id, room_id, kind } => {
-                self.invalidate_for_account_data(user_id, room_id.as_deref(), kind)
+                self.invalidate_for_account_data(user_id, room_id.as_deref(), kind);
             }
             Row::PushRules { user_id } => self.forget("get_push_rules_for_user", &[user_id]),
             Row::DeviceList { user_id, is_signature: false, .. } => {

@@ -11,9 +11,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use myelin_config::{Bind, Config, ListenerKind};
+use myelin_follower::Follower;
+use myelin_handlers::Handlers;
+use myelin_replication::Client;
 use myelin_rest::routes::Mounts;
 use myelin_rest::routes::print::{Style, print};
 use myelin_rest::{App, metrics_router, router};
+use myelin_storage::Storage;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -56,13 +60,20 @@ fn start(cli: &Cli) -> Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(run(&config, &logging))
+    runtime.block_on(run(&Arc::new(config), &logging))
 }
 
-async fn run(config: &Config, logging: &Logging) -> Result<()> {
-    let app = Arc::new(App::new(config)?);
-    warn_of_gaps(config, &app);
+async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
+    let storage = Storage::connect(config).await?;
+    let (writer, live) = myelin_live::new(storage.initial_positions(&config.worker.stream_writers).await?);
     let stop = CancellationToken::new();
+    let (incoming, commands) = myelin_replication::connect(config, stop.clone())?;
+    let http = Client::new(config);
+    let follower = Follower::start(Arc::clone(config), writer, storage.clone(), http, commands, stop.clone()).await?;
+    let following = tokio::spawn(follower.run(incoming));
+    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live);
+    let app = Arc::new(App::new(config, Arc::new(handlers))?);
+    warn_of_gaps(config, &app);
     let listeners = TaskTracker::new();
     for listener in &config.worker.listeners {
         let router = match listener.kind {
@@ -90,8 +101,11 @@ async fn run(config: &Config, logging: &Logging) -> Result<()> {
     notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
     until_told_to_stop(config, logging).await?;
     notify(&[NotifyState::Stopping]);
+    // No new connections; the follower ends, and with it every long-poll.
     stop.cancel();
+    following.await?;
     listeners.wait().await;
+    storage.close().await;
     Ok(())
 }
 
