@@ -45,3 +45,9 @@ impl Handlers {
         }
     }
 }
+
+/// Milliseconds since the epoch, as ages count from.
+pub(crate) fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}

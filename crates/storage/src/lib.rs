@@ -4,16 +4,23 @@
 //! Architecture invariants: no clock and no "now" here; no HTTP and no Redis; the schema is never changed;
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
+pub mod account_data;
 pub mod admin_client_config;
 mod cache;
 mod checks;
+mod device_lists;
+mod deviceinbox;
+pub mod end_to_end_keys;
 mod error;
 pub mod event_cache;
+pub mod event_push_actions;
 pub mod events_worker;
 mod id_generators;
 mod instance_map;
 mod pool;
 mod presence;
+pub mod push_rule;
+pub mod receipts;
 pub mod relations;
 mod replication;
 mod room_caches;
@@ -22,6 +29,7 @@ pub mod state;
 mod state_groups;
 pub mod stream;
 pub mod tables;
+mod user_caches;
 
 use std::sync::{Arc, RwLock};
 
@@ -51,6 +59,7 @@ struct Inner {
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
+    users: user_caches::UserCaches,
 }
 
 impl Storage {
@@ -74,6 +83,7 @@ impl Storage {
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            users: user_caches::UserCaches::new(&sizes, &registry),
             registry,
             warned: cache::Warned::default(),
         })))
@@ -96,6 +106,11 @@ impl Storage {
     /// State, members and what else is remembered of rooms.
     pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
         &self.0.rooms
+    }
+
+    /// Account data, push rules and keys of users.
+    pub(crate) fn users(&self) -> &user_caches::UserCaches {
+        &self.0.users
     }
 
     /// Waits for running statements and closes every connection.

@@ -175,20 +175,20 @@ impl Storage {
     /// Positions are negative in the database and positive on the wire.
     async fn backfill_updates(&self, instance: &str, from: i64, upto: i64) -> Result<StreamUpdates, StorageError> {
         let rows = sqlx::query_as(
-            "SELECT -position, json_build_array(e.event_id, e.room_id, e.type, s.state_key, r.redacts, l.relates_to_id)
+            "SELECT -x.position, json_build_array(e.event_id, e.room_id, e.type, s.state_key, r.redacts, l.relates_to_id)
              FROM (
                  SELECT stream_ordering AS position, event_id, instance_name FROM events
-                 WHERE stream_ordering < -$1 AND stream_ordering >= -$2
+                 WHERE stream_ordering < -($1::bigint) AND stream_ordering >= -($2::bigint)
                  UNION ALL
                  SELECT event_stream_ordering, event_id, instance_name FROM ex_outlier_stream
-                 WHERE event_stream_ordering < -$1 AND event_stream_ordering >= -$2
+                 WHERE event_stream_ordering < -($1::bigint) AND event_stream_ordering >= -($2::bigint)
              ) AS x
              JOIN events AS e ON e.event_id = x.event_id
              LEFT JOIN redactions AS r ON r.event_id = e.event_id
              LEFT JOIN state_events AS s ON s.event_id = e.event_id
              LEFT JOIN event_relations AS l ON l.event_id = e.event_id
              WHERE COALESCE(x.instance_name, 'master') = $3
-             ORDER BY -position FETCH FIRST 100 ROWS WITH TIES",
+             ORDER BY -x.position FETCH FIRST 100 ROWS WITH TIES",
         )
         .bind(from)
         .bind(upto)

@@ -12,7 +12,7 @@ use crate::relations::{References, ThreadSummary};
 use crate::roommember::{Profiles, RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
 
-type ById<V> = Arc<Cache<Arc<str>, V>>;
+pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
 
 pub(crate) struct RoomCaches {
     pub(crate) state_groups: StateGroups,
@@ -77,11 +77,11 @@ impl RoomCaches {
     }
 }
 
-fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -> ById<V> {
+pub(crate) fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -> ById<V> {
     Arc::new(Cache::new(bytes, weigh))
 }
 
-fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
+pub(crate) fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
     let cache = Arc::clone(cache);
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
         Some(key) => cache.invalidate(*key),

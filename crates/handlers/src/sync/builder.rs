@@ -13,8 +13,8 @@ use super::lazy::DeviceKey;
 use super::rooms::Rooms;
 use super::{SyncConfig, SyncResult};
 use crate::filter::FilterCollection;
-use crate::sections::device_lists::DeviceLists;
-use crate::{Handlers, Result};
+use crate::sections::device_lists::{self, DeviceLists};
+use crate::{Handlers, Result, now_ms};
 
 /// One look at a user's world, from `since` to `now`.
 pub(super) struct Sync<'a> {
@@ -83,26 +83,22 @@ impl Handlers {
                         &config.requester,
                         sync.since_unless_full(),
                         now,
-                        joined_rooms,
-                        joined_users,
+                        (joined_rooms, joined_users),
                         offline,
+                        now_ms(),
                     )
                     .await?;
                 filter.filter_presence(&mut presence_items);
             }
             if let Some(since) = device_lists_since {
-                device_lists = self
-                    .device_lists_for_sync(
-                        user_id,
-                        since,
-                        now,
-                        &sync.joined_room_ids,
-                        &rooms.newly_joined,
-                        &rooms.newly_left,
-                        &changes.joined,
-                        &changes.left,
-                    )
-                    .await?;
+                let changes = device_lists::Changes {
+                    joined_rooms: &sync.joined_room_ids,
+                    newly_joined_rooms: &rooms.newly_joined,
+                    newly_left_rooms: &rooms.newly_left,
+                    newly_joined_users: &changes.joined,
+                    newly_left_users: &changes.left,
+                };
+                device_lists = self.device_lists_for_sync(user_id, since, now, changes).await?;
             }
         }
         let (to_device, to_device_position) = self.to_device_for_sync(&config.requester, since, now).await?;

@@ -184,7 +184,7 @@ impl Handlers {
 
     fn encode_joined(&self, object: &mut Object<'_>, config: &SyncConfig, room: &JoinedRoom) {
         let experimental = &self.config.server.experimental;
-        let mut total = room.unread.main.clone();
+        let mut total = room.unread.main;
         let mut threads = serde_json::Map::new();
         for (thread_id, counts) in &room.unread.threads {
             if config.filter.unread_thread_notifications() {

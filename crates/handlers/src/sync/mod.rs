@@ -146,6 +146,7 @@ impl Handlers {
         if waited > Duration::from_secs(1) {
             timeout = timeout.saturating_sub(waited);
         }
+        self.delete_acknowledged_messages(&config.requester, &since).await?;
         if timeout.is_zero() || config.full_state {
             return self.generate_sync_result(&config, Some(&since)).await;
         }
