@@ -1,1 +1,71 @@
 //! The binary as a process, against a real Synapse.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use myelin_testkit::http;
+use myelin_testkit::process::{Service, free_port};
+use myelin_testkit::synapse::Synapse;
+use serde_json::Value;
+
+/// The binary under test; Cargo has no way to depend on another package's binary.
+pub fn program() -> Result<PathBuf> {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(program) = PROGRAM.get() {
+        return Ok(program.clone());
+    }
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--package", "myelin", "--message-format=json"])
+        .stderr(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "Myelin does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    Ok(PROGRAM.get_or_init(|| program.unwrap_or_default()).clone())
+}
+
+/// Myelin as a worker of `synapse`, with `extra` added to its yaml; it need not become healthy.
+pub fn command(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<Command> {
+    let worker = synapse.worker_config(name, port, extra)?;
+    let mut command = Command::new(program()?);
+    command.arg("-c").arg(synapse.config()).arg("-c").arg(worker);
+    Ok(command)
+}
+
+/// Myelin, once it is healthy, and its port.
+pub fn start(synapse: &Synapse, name: &str, extra: &str) -> Result<(u16, Service)> {
+    let port = free_port()?;
+    let mut service = Service::start(name, &synapse.folder, command(synapse, name, port, extra)?)?;
+    service.wait_until(Duration::from_secs(20), || http::is_healthy(port))?;
+    Ok((port, service))
+}
+
+/// What a start that must fail printed to stderr.
+pub fn refusal(mut command: Command) -> Result<String> {
+    let Output { status, stderr, .. } = command.stdin(Stdio::null()).output().context("cannot start Myelin")?;
+    let message = String::from_utf8_lossy(&stderr).into_owned();
+    ensure!(status.code() == Some(1), "{status} instead of exit code 1: {message}");
+    Ok(message)
+}
+
+/// Something that a running Synapse is needed for.
+pub type Case = (&'static str, fn(&Synapse) -> Result<()>);
+
+/// Runs all cases against one Synapse, which takes long to start, and names those that fail.
+pub fn run(extra: &str, cases: &[Case]) -> Result<()> {
+    program()?;
+    let folder = tempfile::tempdir()?;
+    let synapse = Synapse::start(folder.path(), extra)?;
+    let mut failures = Vec::new();
+    for (name, case) in cases {
+        if let Err(error) = case(&synapse) {
+            failures.push(format!("{name}: {error:?}"));
+        }
+    }
+    ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
+    Ok(())
+}

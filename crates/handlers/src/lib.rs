@@ -9,6 +9,7 @@ pub mod relations;
 pub mod room_event;
 pub mod room_members;
 pub mod room_state;
+pub mod stream_token;
 pub mod visibility;
 
 use std::sync::Arc;

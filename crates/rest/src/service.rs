@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use myelin_config::{Bind, Config, Discovery, Listener};
+use myelin_handlers::Handlers;
 use myelin_model::MatrixError;
 use tracing::Instrument;
 
@@ -25,6 +26,7 @@ use crate::tracked::Tracker;
 
 /// What all listeners share.
 pub struct App {
+    pub handlers: Arc<Handlers>,
     pub table: Table,
     pub upstream: Option<Upstream>,
     pub metrics: Metrics,
@@ -35,8 +37,9 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(config: &Config) -> Result<Self, AppError> {
+    pub fn new(config: &Config, handlers: Arc<Handlers>) -> Result<Self, AppError> {
         Ok(Self {
+            handlers,
             table: Table::new()?,
             upstream: config.worker.fallback.clone().and_then(Upstream::new),
             metrics: Metrics::new(&config.server.server_name)?,

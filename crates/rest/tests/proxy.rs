@@ -1,5 +1,7 @@
 //! What is answered here, what is passed on, and that what is passed on arrives untouched.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
+use myelin_handlers::Handlers;
+use myelin_model::InitialPositions;
 use myelin_rest::{App, router};
+use myelin_storage::Storage;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -25,8 +30,10 @@ fn worker(lines: &str) -> Router {
                   instance_map: {main: {host: localhost, port: 9093}}\n\
                   worker_listeners: [{type: http, port: 8008, resources: [{names: [client, federation]}]}]\n";
     std::fs::write(&file, format!("{common}{lines}")).unwrap();
-    let config = myelin_config::load(&[file]).unwrap();
-    router(Arc::new(App::new(&config).unwrap()), &config.worker.listeners[0])
+    let config = Arc::new(myelin_config::load(&[file]).unwrap());
+    let (_, live) = myelin_live::new(InitialPositions::default());
+    let handlers = Handlers::new(Arc::clone(&config), Storage::open(&config).unwrap(), live);
+    router(Arc::new(App::new(&config, Arc::new(handlers)).unwrap()), &config.worker.listeners[0])
 }
 
 /// A server that runs `answer` for every request, and its address.
@@ -36,7 +43,7 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = Router::new().fallback(move |request| answer(request));
+    let app = Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, app).await });
     format!("myelin: {{fallback: 'http://{address}'}}\n")
 }

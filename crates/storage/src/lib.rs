@@ -57,10 +57,19 @@ struct Inner {
 impl Storage {
     /// Connects to every database of the configuration, and refuses one that cannot be served correctly.
     pub async fn connect(config: &Config) -> Result<Self, StorageError> {
-        let pools = pool::open(&config.databases).await?;
+        pool::probe(&config.databases).await?;
+        let storage = Self::open(config)?;
+        storage.check(&config.databases, &config.server.server_name).await?;
+        storage.reload_instances().await?;
+        Ok(storage)
+    }
+
+    /// The same without a look at the database: each statement connects when it must.
+    pub fn open(config: &Config) -> Result<Self, StorageError> {
+        let pools = pool::open(&config.databases)?;
         let registry = Registry::default();
         let sizes = CacheSizes::new(&config.server.caches);
-        let storage = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             main: pools.main,
             state: pools.state,
             instances: RwLock::default(),
@@ -68,10 +77,7 @@ impl Storage {
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
-        }));
-        storage.check(&config.databases, &config.server.server_name).await?;
-        storage.reload_instances().await?;
-        Ok(storage)
+        })))
     }
 
     /// Invalidation by Synapse's function names.

@@ -31,11 +31,23 @@ pub(crate) struct Pools {
     pub state: PgPool,
 }
 
+/// A first connection to each database, outside the pools: its failure is told at once instead of after the
+/// acquire timeout.
+pub(crate) async fn probe(databases: &[Database]) -> Result<(), StorageError> {
+    for database in databases {
+        match sqlx::PgConnection::connect_with(&connect_options(database)?).await {
+            Ok(connection) => connection.close().await?,
+            Err(error) => return Err(StorageError::refused(&database.label, format!("cannot connect: {error}"))),
+        }
+    }
+    Ok(())
+}
+
 /// One pool per database; `main` and `state` may share one.
-pub(crate) async fn open(databases: &[Database]) -> Result<Pools, StorageError> {
+pub(crate) fn open(databases: &[Database]) -> Result<Pools, StorageError> {
     let (mut main, mut state) = (None, None);
     for database in databases {
-        let pool = open_one(database).await?;
+        let pool = open_one(database)?;
         for store in &database.data_stores {
             match store.as_str() {
                 "main" => main = Some(pool.clone()),
@@ -48,13 +60,8 @@ pub(crate) async fn open(databases: &[Database]) -> Result<Pools, StorageError> 
     Ok(Pools { main: main.ok_or_else(|| missing("main"))?, state: state.ok_or_else(|| missing("state"))? })
 }
 
-async fn open_one(database: &Database) -> Result<PgPool, StorageError> {
+fn open_one(database: &Database) -> Result<PgPool, StorageError> {
     let options = connect_options(database)?;
-    // A first connection outside the pool: its failure is told at once instead of after the acquire timeout.
-    match sqlx::PgConnection::connect_with(&options).await {
-        Ok(connection) => connection.close().await?,
-        Err(error) => return Err(StorageError::refused(&database.label, format!("cannot connect: {error}"))),
-    }
     let timeout = format!("SET statement_timeout TO {}", database.statement_timeout_ms.max(0));
     let pool = PgPoolOptions::new()
         .min_connections(database.cp_min)

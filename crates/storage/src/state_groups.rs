@@ -249,7 +249,7 @@ mod tests {
         ]);
         let mut state = StateMap::new();
         resolve(&chains, 3, &StateFilter::all(), &mut state);
-        let id = |kind: &str| state.get(&(Arc::from(kind), Arc::from(""))).map(|id| id.to_string());
+        let id = |kind: &str| state.get(&(Arc::from(kind), Arc::from(""))).map(ToString::to_string);
         assert_eq!((id("a"), id("b")), (Some("$3".to_owned()), Some("$2".to_owned())));
     }
 

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use myelin_config::{Bind, Config, ListenerKind};
+use myelin_handlers::Handlers;
 use myelin_rest::routes::Mounts;
 use myelin_rest::routes::print::{Style, print};
 use myelin_rest::{App, metrics_router, router};
+use myelin_storage::Storage;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -56,11 +58,14 @@ fn start(cli: &Cli) -> Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(run(&config, &logging))
+    runtime.block_on(run(&Arc::new(config), &logging))
 }
 
-async fn run(config: &Config, logging: &Logging) -> Result<()> {
-    let app = Arc::new(App::new(config)?);
+async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
+    let storage = Storage::connect(config).await?;
+    let (writer, live) = myelin_live::new(storage.initial_positions(&config.worker.stream_writers).await?);
+    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live);
+    let app = Arc::new(App::new(config, Arc::new(handlers))?);
     warn_of_gaps(config, &app);
     let stop = CancellationToken::new();
     let listeners = TaskTracker::new();
@@ -91,7 +96,10 @@ async fn run(config: &Config, logging: &Logging) -> Result<()> {
     until_told_to_stop(config, logging).await?;
     notify(&[NotifyState::Stopping]);
     stop.cancel();
+    // Long-polls end now.
+    writer.stop();
     listeners.wait().await;
+    storage.close().await;
     Ok(())
 }
 

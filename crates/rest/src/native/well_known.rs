@@ -8,12 +8,14 @@ use serde_json::json;
 use crate::call::{Answer, Call, Refusal};
 
 /// Always well: what this process depends on may come and go.
+#[expect(clippy::unused_async, reason = "an endpoint")]
 pub async fn health(_: Call) -> Result<Answer, Refusal> {
     let answer = Answer::json("OK").with_header(header::CONTENT_TYPE, "text/plain");
     Ok(Answer { cors: false, ..answer })
 }
 
 /// `/.well-known/matrix/client`
+#[expect(clippy::unused_async, reason = "an endpoint")]
 pub async fn client(call: Call) -> Result<Answer, Refusal> {
     let well_known = &call.app.well_known;
     if well_known.needs_provider {
@@ -24,6 +26,7 @@ pub async fn client(call: Call) -> Result<Answer, Refusal> {
 }
 
 /// `/.well-known/matrix/server`
+#[expect(clippy::unused_async, reason = "an endpoint")]
 pub async fn server(call: Call) -> Result<Answer, Refusal> {
     if let Some(found) = &call.app.well_known.server {
         let answer = Answer::json(json!({ "m.server": found }).to_string());

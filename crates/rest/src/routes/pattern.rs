@@ -25,9 +25,8 @@ pub(super) fn to_regex(pattern: &str) -> String {
         let (before, special) = rest.split_at(at);
         out.push_str(before);
         let used = match special.chars().next() {
-            Some('[') => push(&mut out, "(?:", 1),
+            Some('[' | '(') => push(&mut out, "(?:", 1),
             Some(']') => push(&mut out, ")?", 1),
-            Some('(') => push(&mut out, "(?:", 1),
             Some('.') => push(&mut out, "\\.", 1),
             _ => {
                 let end = special.find('}').unwrap_or(special.len() - 1);

@@ -1,26 +1,24 @@
 //! Start, serve, pass on, stop: the worker as systemd and nginx see it.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::free_port;
 use myelin_testkit::synapse::Synapse;
+use myelin_tests::{Case, program, refusal, start};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// The binary under test; Cargo has no way to depend on another package's binary.
-fn program() -> Result<PathBuf> {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "myelin", "--message-format=json"])
-        .stderr(Stdio::null())
-        .output()?;
-    ensure!(output.status.success(), "Myelin does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.context("cargo built no program")
+const CASES: [Case; 3] = [
+    ("in front of a real Synapse", in_front_of_a_real_synapse),
+    ("an unreachable fallback is a 502", an_unreachable_fallback_is_a_502),
+    ("unknown and unserved are told apart", without_a_fallback_unknown_and_unserved_are_told_apart),
+];
+
+#[test]
+fn with_a_real_synapse() -> Result<()> {
+    myelin_tests::run("", &CASES)
 }
 
 fn same(a: &Answer, b: &Answer) {
@@ -31,10 +29,7 @@ fn same(a: &Answer, b: &Answer) {
     assert_eq!(a.body, b.body);
 }
 
-#[test]
-fn a_worker_in_front_of_a_real_synapse() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let synapse = Synapse::start(folder.path(), "")?;
+fn in_front_of_a_real_synapse(synapse: &Synapse) -> Result<()> {
     let (port, mut service) = synapse.start_myelin(&program()?, "myelin1")?;
     let (myelin, main) = (Client::new(port), Client::new(synapse.port));
 
@@ -66,22 +61,17 @@ fn a_worker_in_front_of_a_real_synapse() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn an_unreachable_fallback_is_a_502() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (port, dead) = (free_port()?, free_port()?);
-    let service = start_alone(folder.path(), port, &format!("myelin: {{fallback: 'http://127.0.0.1:{dead}'}}"))?;
+fn an_unreachable_fallback_is_a_502(synapse: &Synapse) -> Result<()> {
+    let dead = free_port()?;
+    let (port, service) = start(synapse, "lonely", &format!("myelin: {{fallback: 'http://127.0.0.1:{dead}'}}\n"))?;
     let answer = Client::new(port).get("/_matrix/client/versions")?;
     assert_eq!((answer.status, answer.json()?["errcode"].as_str()), (502, Some("M_UNKNOWN")));
     drop(service);
     Ok(())
 }
 
-#[test]
-fn without_a_fallback_unknown_and_unserved_are_told_apart() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let port = free_port()?;
-    let service = start_alone(folder.path(), port, "")?;
+fn without_a_fallback_unknown_and_unserved_are_told_apart(synapse: &Synapse) -> Result<()> {
+    let (port, service) = start(synapse, "alone", "")?;
     let client = Client::new(port);
     for (method, path, status) in [
         ("GET", "/_matrix/client/v3/login", 404),
@@ -103,26 +93,9 @@ fn a_wrong_setting_stops_the_start_with_file_key_and_reason() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("homeserver.yaml");
     std::fs::write(&config, "server_name: x.test\nworker_app: synapse.app.homeserver\n")?;
-    let output = Command::new(program()?).arg("-c").arg(&config).output()?;
-    assert_eq!(output.status.code(), Some(1));
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(message.contains("homeserver.yaml: worker_app: "), "{message}");
-    Ok(())
-}
-
-/// Myelin with nothing around it.
-fn start_alone(folder: &std::path::Path, port: u16, extra: &str) -> Result<myelin_testkit::process::Service> {
-    let config = folder.join("worker.yaml");
-    let yaml = format!(
-        "server_name: x.test\nworker_app: synapse.app.generic_worker\nworker_name: w\nredis: {{enabled: true}}\n\
-         database: {{name: psycopg2, args: {{}}}}\ninstance_map: {{main: {{host: localhost, port: 1}}}}\n\
-         worker_listeners: [{{type: http, port: {port}, bind_addresses: ['127.0.0.1'], resources: [{{names: [client]}}]}}]\n\
-         {extra}\n"
-    );
-    std::fs::write(&config, yaml)?;
     let mut command = Command::new(program()?);
     command.arg("-c").arg(&config);
-    let mut service = myelin_testkit::process::Service::start("myelin", folder, command)?;
-    service.wait_until(std::time::Duration::from_secs(20), || myelin_testkit::http::is_healthy(port))?;
-    Ok(service)
+    let message = refusal(command)?;
+    ensure!(message.contains("homeserver.yaml: worker_app: "), "{message}");
+    Ok(())
 }
