@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: no axum types here, and no SQL.
 
+pub mod auth;
 pub mod auth_room;
 pub mod event_json;
 pub mod filter;
@@ -31,12 +32,14 @@ pub struct Handlers {
     /// Which member events a device was already sent.
     pub lazy_members: sync::LazyLoadedMembers,
     pub sync_responses: sync::SyncResponses,
+    pub(crate) auth: auth::Auth,
 }
 
 impl Handlers {
     pub fn new(config: Arc<Config>, storage: Storage, live: Reader) -> Self {
         let keep = u64::try_from(config.server.caches.sync_response_cache_duration).unwrap_or_default();
         Self {
+            auth: auth::Auth::new(&config),
             config,
             storage,
             live,

@@ -6,21 +6,27 @@
 
 pub mod account_data;
 pub mod admin_client_config;
+mod auth_caches;
 mod cache;
 mod checks;
 mod device_lists;
 mod deviceinbox;
+pub mod devices;
 pub mod end_to_end_keys;
 mod error;
 pub mod event_cache;
 pub mod event_push_actions;
 pub mod events_worker;
+mod experimental_features;
+mod filtering;
 mod id_generators;
 mod instance_map;
+mod monthly_active_users;
 mod pool;
 mod presence;
 pub mod push_rule;
 pub mod receipts;
+pub mod registration;
 pub mod relations;
 mod replication;
 mod room_caches;
@@ -60,6 +66,7 @@ struct Inner {
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
     users: user_caches::UserCaches,
+    accounts: auth_caches::AuthCaches,
 }
 
 impl Storage {
@@ -84,6 +91,7 @@ impl Storage {
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
+            accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
             warned: cache::Warned::default(),
         })))
@@ -111,6 +119,11 @@ impl Storage {
     /// Account data, push rules and keys of users.
     pub(crate) fn users(&self) -> &user_caches::UserCaches {
         &self.0.users
+    }
+
+    /// Accounts, tokens and devices.
+    pub(crate) fn accounts(&self) -> &auth_caches::AuthCaches {
+        &self.0.accounts
     }
 
     /// Waits for running statements and closes every connection.
