@@ -8,7 +8,10 @@
 SELECT format('CREATE ROLE %I LOGIN', :'role')
     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 GRANT USAGE ON SCHEMA public TO :"role";
+SELECT format('GRANT SELECT (device_id, id, puppets_user_id, token, used, user_id, valid_until_ms) ON access_tokens TO %I', :'role') WHERE to_regclass('access_tokens') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (used) ON access_tokens TO %I', :'role') WHERE to_regclass('access_tokens') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (account_data_type, content, stream_id, user_id) ON account_data TO %I', :'role') WHERE to_regclass('account_data') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (expiration_ts_ms, user_id) ON account_validity TO %I', :'role') WHERE to_regclass('account_validity') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (file, version) ON applied_schema_deltas TO %I', :'role') WHERE to_regclass('applied_schema_deltas') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, prev_event_id, room_id, state_key, stream_id, type) ON current_state_delta_stream TO %I', :'role') WHERE to_regclass('current_state_delta_stream') IS NOT NULL \gexec
@@ -21,6 +24,7 @@ SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_in_room TO %I', 
 SELECT format('GRANT SELECT (stream_id) ON device_lists_outbound_pokes TO %I', :'role') WHERE to_regclass('device_lists_outbound_pokes') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_remote_pending TO %I', :'role') WHERE to_regclass('device_lists_remote_pending') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (device_id, display_name, hidden, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON erased_users TO %I', :'role') WHERE to_regclass('erased_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, format_version, internal_metadata, json, room_id) ON event_json TO %I', :'role') WHERE to_regclass('event_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, relates_to_id, relation_type) ON event_relations TO %I', :'role') WHERE to_regclass('event_relations') IS NOT NULL \gexec
@@ -31,7 +35,9 @@ SELECT format('GRANT SELECT (ignored_user_id, ignorer_user_id) ON ignored_users 
 SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, membership, room_id, user_id) ON local_current_membership TO %I', :'role') WHERE to_regclass('local_current_membership') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (timestamp, user_id) ON monthly_active_users TO %I', :'role') WHERE to_regclass('monthly_active_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id) ON partial_state_rooms TO %I', :'role') WHERE to_regclass('partial_state_rooms') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (enabled, feature, user_id) ON per_user_experimental_features TO %I', :'role') WHERE to_regclass('per_user_experimental_features') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON presence_stream TO %I', :'role') WHERE to_regclass('presence_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON profile_updates TO %I', :'role') WHERE to_regclass('profile_updates') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON push_rules_stream TO %I', :'role') WHERE to_regclass('push_rules_stream') IS NOT NULL \gexec
@@ -55,8 +61,10 @@ SELECT format('GRANT SELECT (stream_id) ON thread_subscriptions TO %I', :'role')
 SELECT format('GRANT SELECT (instance_name, room_id, stream_ordering) ON timeline_gaps TO %I', :'role') WHERE to_regclass('timeline_gaps') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON un_partial_stated_event_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_event_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, stream_id) ON un_partial_stated_room_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_room_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (filter_id, filter_json, full_user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (filter_id, filter_json, full_user_id, user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON user_signature_stream TO %I', :'role') WHERE to_regclass('user_signature_stream') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (admin, name) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_guest, locked, name, shadow_banned, suspended, user_type) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') WHERE to_regclass('account_data_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_inbox_sequence TO %I', :'role') WHERE to_regclass('device_inbox_sequence') IS NOT NULL \gexec

@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::error::ConfigError;
+use crate::ip_range::{self, IpRange};
 use crate::section::Section;
 use crate::yaml;
 
@@ -18,6 +19,10 @@ pub struct AppService {
     pub sender: String,
     pub namespaces: Namespaces,
     pub rate_limited: bool,
+    /// Addresses that may use the token; empty: any.
+    pub ip_range_whitelist: Vec<IpRange>,
+    /// Extended privileges (MSC4502).
+    pub scopes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -83,6 +88,8 @@ fn read_file(path: &str, server_name: &str) -> Result<AppService, ConfigError> {
             aliases: read_namespaces(&namespaces, "aliases")?,
         },
         rate_limited: section.get("rate_limited").is_none_or(|value| value != &Value::Bool(false)),
+        ip_range_whitelist: ip_range::read(&section, "ip_range_whitelist")?,
+        scopes: section.texts("io.element.msc4502.scopes")?,
     })
 }
 

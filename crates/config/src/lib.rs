@@ -4,10 +4,13 @@
 //! Architecture invariant: files are read once, at start; nothing here talks to a network.
 
 mod appservice;
+mod auth;
+mod capabilities;
 mod database;
 mod discovery;
 mod error;
 mod files;
+mod ip_range;
 mod listener;
 mod section;
 mod server;
@@ -17,9 +20,12 @@ pub mod yaml;
 use std::path::PathBuf;
 
 pub use appservice::{AppService, Namespace, Namespaces};
+pub use auth::{Auth, Mas};
+pub use capabilities::Capabilities;
 pub use database::{Database, DatabaseArgs};
 pub use discovery::Discovery;
 pub use error::ConfigError;
+pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use server::{Caches, Experimental, Presence, Server};
 pub use worker::{Fallback, InstanceLocation, Redis, StreamWriters, Worker};
@@ -32,6 +38,8 @@ pub struct Config {
     pub redis: Redis,
     pub databases: Vec<Database>,
     pub app_services: Vec<AppService>,
+    pub auth: Auth,
+    pub capabilities: Capabilities,
     pub discovery: Discovery,
     /// Settings that were read but have no effect here; logged once at start.
     pub warnings: Vec<String>,
@@ -49,6 +57,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         redis: worker::read_redis(&root)?,
         databases: database::read(&root)?,
         app_services: appservice::read(&root)?,
+        auth: auth::read(&root)?,
+        capabilities: capabilities::read(&root)?,
         discovery: discovery::read(&root)?,
         warnings,
     })

@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: no axum types here, and no SQL.
 
+pub mod auth;
 pub mod auth_room;
 pub mod event_json;
 pub mod relations;
@@ -25,10 +26,11 @@ pub struct Handlers {
     pub config: Arc<Config>,
     pub storage: Storage,
     pub live: Reader,
+    pub(crate) auth: auth::Auth,
 }
 
 impl Handlers {
     pub fn new(config: Arc<Config>, storage: Storage, live: Reader) -> Self {
-        Self { config, storage, live }
+        Self { auth: auth::Auth::new(&config), config, storage, live }
     }
 }

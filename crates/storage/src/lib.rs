@@ -5,15 +5,21 @@
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
 pub mod admin_client_config;
+mod auth_caches;
 mod checks;
+pub mod devices;
 mod error;
 pub mod event_cache;
 pub mod events_worker;
+mod experimental_features;
+mod filtering;
 mod health;
 mod id_generators;
 mod instance_map;
 mod metrics;
+mod monthly_active_users;
 mod pool;
+pub mod registration;
 pub mod relations;
 mod room_caches;
 pub mod roommember;
@@ -52,6 +58,7 @@ struct Inner {
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
+    accounts: auth_caches::AuthCaches,
 }
 
 impl Storage {
@@ -76,6 +83,7 @@ impl Storage {
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
             metrics,
         })))
@@ -106,6 +114,11 @@ impl Storage {
     /// State, members and what else is remembered of rooms.
     pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
         &self.0.rooms
+    }
+
+    /// Accounts, tokens and devices.
+    pub(crate) fn accounts(&self) -> &auth_caches::AuthCaches {
+        &self.0.accounts
     }
 
     /// Waits for running statements and closes every connection.

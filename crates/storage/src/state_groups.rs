@@ -72,6 +72,8 @@ impl Storage {
             }
             Members::Some(users) => {
                 let pairs = groups.iter().flat_map(|group| users.iter().map(|user| (*group, Arc::clone(user))));
+                // An iterator kept across an await would make this future no `Send`, as far as rustc can tell.
+                let pairs: Vec<_> = pairs.collect();
                 let loader = &self.caches().state_groups.member_at;
                 let kind: Arc<str> = Arc::from(MEMBER);
                 for ((group, user), event_id) in loader.get_many(pairs, |pairs| self.load_members_at(pairs)).await? {

@@ -1,0 +1,72 @@
+//! Who may come in, and how tokens are checked. Answers to `synapse/config/mas.py`, `account_validity.py`,
+//! `server_notices.py` and the limits of `server.py`.
+
+use std::collections::BTreeMap;
+
+use crate::error::ConfigError;
+use crate::section::Section;
+
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// Tokens are checked by the Matrix Authentication Service.
+    pub mas: Option<Mas>,
+    /// The legacy `account_validity`: accounts expire.
+    pub account_validity: bool,
+    /// Counts only with `limit_usage_by_mau`.
+    pub max_mau_value: i64,
+    pub mau_trial_days: i64,
+    /// Days by application service.
+    pub mau_appservice_trial_days: BTreeMap<String, i64>,
+    pub server_notices_mxid: Option<String>,
+}
+
+/// `matrix_authentication_service`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mas {
+    /// Without a trailing slash.
+    pub endpoint: String,
+    pub secret: String,
+    pub force_http2: bool,
+}
+
+pub fn read(root: &Section<'_>) -> Result<Auth, ConfigError> {
+    let server_name = root.required_text("server_name")?;
+    let experimental = root.section("experimental_features")?;
+    if experimental.flag("msc3861", false) {
+        return Err(experimental.fault("msc3861", "was removed; use matrix_authentication_service"));
+    }
+    let notices = root.section("server_notices")?;
+    let server_notices_mxid = match root.get("server_notices") {
+        Some(_) => Some(format!("@{}:{server_name}", notices.required_text("system_mxid_localpart")?)),
+        None => None,
+    };
+    let services = root.section("mau_appservice_trial_days")?;
+    let mut mau_appservice_trial_days = BTreeMap::new();
+    for id in services.keys() {
+        mau_appservice_trial_days.insert(id.to_owned(), services.integer(id)?.unwrap_or_default());
+    }
+    Ok(Auth {
+        mas: read_mas(root)?,
+        account_validity: root.section("account_validity")?.flag("enabled", false),
+        max_mau_value: root.integer("max_mau_value")?.unwrap_or_default(),
+        mau_trial_days: root.integer("mau_trial_days")?.unwrap_or_default(),
+        mau_appservice_trial_days,
+        server_notices_mxid,
+    })
+}
+
+fn read_mas(root: &Section<'_>) -> Result<Option<Mas>, ConfigError> {
+    let mas = root.section("matrix_authentication_service")?;
+    if !mas.flag("enabled", false) {
+        return Ok(None);
+    }
+    let endpoint = mas.text_or("endpoint", "http://localhost:8080")?;
+    if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+        return Err(mas.fault("endpoint", "must be an http:// or https:// address"));
+    }
+    Ok(Some(Mas {
+        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        secret: mas.secret("secret")?.ok_or_else(|| mas.fault("secret", "is required; or secret_path"))?,
+        force_http2: mas.flag("force_http2", false),
+    }))
+}

@@ -1,0 +1,201 @@
+//! Tokens of the Matrix Authentication Service, which says what they are. Answers to `synapse/api/auth/mas.py`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use myelin_caches::Cache;
+use myelin_config::Mas;
+use myelin_model::{MatrixError, Requester};
+use serde::Deserialize;
+
+use super::now_ms;
+use crate::{Handlers, Result};
+
+const API: [&str; 2] = ["urn:matrix:client:api:*", "urn:matrix:org.matrix.msc2967.client:api:*"];
+const DEVICE: [&str; 2] = ["urn:matrix:client:device:", "urn:matrix:org.matrix.msc2967.client:device:"];
+
+/// How long an answer holds.
+const CACHE_TIME: Duration = Duration::from_mins(2);
+const CACHE_BYTES: usize = 16 << 20;
+const RESPONSE_LIMIT: usize = 1 << 20;
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+type Connection = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+pub struct MasClient {
+    address: String,
+    authorization: String,
+    /// Or why there is none.
+    client: std::result::Result<Connection, String>,
+    answers: Cache<Arc<str>, Arc<Introspection>>,
+}
+
+/// What the service says of a token.
+#[derive(Debug)]
+struct Introspection {
+    answer: Answer,
+    retrieved: Instant,
+    retrieved_at_ms: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    active: bool,
+    scope: Option<String>,
+    username: Option<String>,
+    device_id: Option<String>,
+    /// Seconds; tokens of old sessions do not expire.
+    expires_in: Option<i64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum MasError {
+    #[error("no TLS: {0}")]
+    Tls(String),
+    #[error("request: {0}")]
+    Request(#[from] http::Error),
+    #[error("{0}")]
+    Client(#[from] hyper_util::client::legacy::Error),
+    #[error("status {0}")]
+    Status(http::StatusCode),
+    #[error("answer: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    #[error("answer: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("no answer in time")]
+    Timeout,
+}
+
+impl MasClient {
+    pub fn new(config: &Mas) -> Self {
+        Self {
+            address: format!("{}/oauth2/introspect", config.endpoint),
+            authorization: format!("Bearer {}", config.secret),
+            client: connection(config.force_http2),
+            answers: Cache::new(CACHE_BYTES, |token, introspection: &Arc<Introspection>| {
+                token.len() + introspection.answer.scope.as_ref().map_or(0, String::len) + 300
+            }),
+        }
+    }
+
+    async fn introspect(&self, token: &str) -> std::result::Result<Arc<Introspection>, MasError> {
+        if self.answers.get(token).is_some_and(|known| known.retrieved.elapsed() > CACHE_TIME) {
+            self.answers.invalidate(token);
+        }
+        let ask = || async {
+            let answer = tokio::time::timeout(TIMEOUT, self.ask(token)).await.map_err(|_| MasError::Timeout)??;
+            Ok(Arc::new(Introspection { answer, retrieved: Instant::now(), retrieved_at_ms: now_ms() }))
+        };
+        self.answers.get_or_load(Arc::from(token), ask).await
+    }
+
+    async fn ask(&self, token: &str) -> std::result::Result<Answer, MasError> {
+        let client = self.client.as_ref().map_err(|error| MasError::Tls(error.clone()))?;
+        let mut body = "token=".to_owned();
+        body.extend(percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC));
+        body.push_str("&token_type_hint=access_token");
+        let request = Request::post(&self.address)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .header(AUTHORIZATION, HeaderValue::from_str(&self.authorization).map_err(http::Error::from)?)
+            // The device may come as a value of its own instead of in the scope.
+            .header("X-MAS-Supports-Device-Id", "1")
+            .body(Full::from(body))?;
+        let response = client.request(request).await?;
+        if !response.status().is_success() {
+            return Err(MasError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await.map_err(MasError::Body)?;
+        Ok(serde_json::from_slice(&body.to_bytes())?)
+    }
+}
+
+fn connection(force_http2: bool) -> std::result::Result<Connection, String> {
+    let builder = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+        .map_err(|error| error.to_string())?
+        .https_or_http();
+    let connector = if force_http2 { builder.enable_http2().build() } else { builder.enable_all_versions().build() };
+    Ok(Client::builder(TokioExecutor::new()).http2_only(force_http2).build(connector))
+}
+
+impl Introspection {
+    fn is_active(&self) -> bool {
+        let expires_at = |seconds: i64| self.retrieved_at_ms.saturating_add(seconds.saturating_mul(1000));
+        self.answer.active && self.answer.expires_in.is_none_or(|seconds| now_ms() < expires_at(seconds))
+    }
+
+    fn scope(&self) -> BTreeSet<String> {
+        let scope = self.answer.scope.as_deref().unwrap_or_default();
+        scope.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Sessions of old clients name the device, others carry it in their scope.
+    fn device_id(&self, scope: &BTreeSet<String>) -> Result<Option<String>> {
+        let device_id = if self.answer.device_id.is_some() {
+            self.answer.device_id.clone()
+        } else {
+            let named = |word: &String| DEVICE.iter().find_map(|prefix| word.strip_prefix(prefix).map(str::to_owned));
+            let mut devices: BTreeSet<String> = scope.iter().filter_map(named).collect();
+            if devices.len() > 1 {
+                return Err(MatrixError::new(500, "M_FORBIDDEN", "Multiple device IDs in scope"));
+            }
+            devices.pop_first()
+        };
+        match device_id.as_ref().map(|device_id| device_id.chars().count()) {
+            None | Some(1..=255) => Ok(device_id),
+            Some(_) => Err(MatrixError::new(500, "M_FORBIDDEN", "Invalid device ID in introspection result")),
+        }
+    }
+}
+
+impl Handlers {
+    pub(super) async fn mas_requester(&self, mas: &MasClient, token: &str) -> Result<Requester> {
+        let introspection = mas.introspect(token).await.map_err(|error| {
+            let cause = format!("{}: {error}", mas.address);
+            MatrixError { cause: Some(cause), ..MatrixError::unknown(503, "Unable to introspect the access token") }
+        })?;
+        let inactive = || MatrixError::unknown_token("Token is not active", false);
+        if !introspection.is_active() {
+            return Err(inactive());
+        }
+        let scope = introspection.scope();
+        if !API.iter().any(|api| scope.contains(*api)) {
+            return Err(MatrixError::unknown_token("Token doesn't grant access to the Matrix C-S API", false));
+        }
+        let username = introspection.answer.username.as_ref();
+        let invalid = || MatrixError::new(500, "M_FORBIDDEN", "Invalid username claim in the introspection result");
+        let user_id = format!("@{}:{}", username.ok_or_else(invalid)?, self.config.server.server_name);
+        if self.storage.get_user_by_id(&user_id).await?.is_none() {
+            return Err(MatrixError::new(500, "M_FORBIDDEN", "User not found"));
+        }
+        let device_id = introspection.device_id(&scope)?;
+        if let Some(device_id) = &device_id
+            && self.storage.get_device(&user_id, device_id).await?.is_none()
+        {
+            // Logged out: the service deletes the device before our copy of its answer expires.
+            mas.answers.invalidate(token);
+            return Err(inactive());
+        }
+        let user_id: Arc<str> = user_id.into();
+        Ok(Requester {
+            user_id: Arc::clone(&user_id),
+            device_id: device_id.map(Arc::from),
+            access_token_id: None,
+            is_guest: false,
+            shadow_banned: false,
+            app_service: None,
+            authenticated_entity: user_id,
+            scope,
+        })
+    }
+}
