@@ -6,7 +6,7 @@ mod loader;
 mod registry;
 mod response;
 
-pub use cache::Cache;
+pub use cache::{Cache, Stats};
 pub use loader::Loader;
 pub use registry::Registry;
 pub use response::ResponseCache;

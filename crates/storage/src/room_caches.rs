@@ -15,7 +15,7 @@ use crate::state_groups::StateGroups;
 pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
 
 pub(crate) struct RoomCaches {
-    pub(crate) state_groups: StateGroups,
+    pub(crate) state_groups: Arc<StateGroups>,
     /// Event id to state group; changes only when partial state is completed.
     pub(crate) state_group_of: Arc<Loader<Arc<str>, i64>>,
     pub(crate) current_state: ById<Arc<StateMap>>,
@@ -38,7 +38,7 @@ impl RoomCaches {
     pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Self {
         let ids = sizes.bytes(16 << 20);
         let caches = Self {
-            state_groups: StateGroups::new(sizes),
+            state_groups: StateGroups::new(sizes, registry),
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
@@ -67,7 +67,8 @@ impl RoomCaches {
         by_first_key(registry, "get_rooms_for_user", &self.rooms_of);
         by_first_key(registry, "get_forgotten_rooms_for_user", &self.forgotten_by);
         by_first_key(registry, "ignored_users", &self.ignored_by);
-        let partial_state = Arc::clone(&self.partial_state);
+        let (partial_state, watched) = (Arc::clone(&self.partial_state), Arc::clone(&self.partial_state));
+        registry.watch("is_partial_state_room", move || watched.stats());
         registry.register("is_partial_state_room", move |_| partial_state.clear());
         by_key(registry, "_get_state_group_for_event", &self.state_group_of);
         by_key(registry, "is_user_erased", &self.erased);
@@ -82,7 +83,8 @@ pub(crate) fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -
 }
 
 pub(crate) fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
-    let cache = Arc::clone(cache);
+    let (cache, watched) = (Arc::clone(cache), Arc::clone(cache));
+    registry.watch(name, move || watched.stats());
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
         Some(key) => cache.invalidate(*key),
         None => cache.clear(),
@@ -90,7 +92,8 @@ pub(crate) fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry
 }
 
 fn by_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &Arc<Loader<Arc<str>, V>>) {
-    let cache = Arc::clone(cache);
+    let (cache, watched) = (Arc::clone(cache), Arc::clone(cache));
+    registry.watch(name, move || watched.cache().stats());
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
         Some(key) => cache.invalidate(&Arc::from(*key)),
         None => cache.clear(),

@@ -4,6 +4,7 @@
 mod cli;
 mod listen;
 mod logging;
+mod metrics;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -71,8 +72,9 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let http = Client::new(config);
     let follower = Follower::start(Arc::clone(config), writer, storage.clone(), http, commands, stop.clone()).await?;
     let following = tokio::spawn(follower.run(incoming));
-    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live);
+    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live.clone());
     let app = Arc::new(App::new(config, Arc::new(handlers))?);
+    metrics::register(&app.metrics, &storage, &live)?;
     warn_of_gaps(config, &app);
     let listeners = TaskTracker::new();
     for listener in &config.worker.listeners {

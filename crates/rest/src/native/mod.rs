@@ -1,3 +1,4 @@
 //! The endpoints that are served here, by area: each takes a request apart, asks `handlers`, and says what to send.
 
+pub mod rooms;
 pub mod well_known;
