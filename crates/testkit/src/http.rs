@@ -37,6 +37,7 @@ pub struct Client {
 impl Client {
     pub fn new(port: u16) -> Self {
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_mins(2)));
+        let config = config.allow_non_standard_methods(true);
         Self { agent: config.build().into(), base: format!("http://127.0.0.1:{port}"), token: None }
     }
 
@@ -50,16 +51,29 @@ impl Client {
     }
 
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let body = body.map(|body| body.to_string().into_bytes());
+        let headers: &[_] = if body.is_some() { &[("Content-Type", "application/json")] } else { &[] };
+        self.send_bytes(method, path, headers, body)
+    }
+
+    /// Any headers and any body.
+    pub fn send_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let start = Instant::now();
         let response = match body {
-            Some(body) => {
-                let request = request.header("Content-Type", "application/json").body(body.to_string())?;
-                self.agent.run(request)
-            }
+            Some(body) => self.agent.run(request.body(body)?),
             None => self.agent.run(request.body(())?),
         };
         let mut response = response.with_context(|| format!("{method} {path}"))?;

@@ -19,6 +19,9 @@ use crate::redis::Redis;
 
 pub const SERVER_NAME: &str = "myelin.test";
 
+/// Whom Myelin connects to Postgres as.
+const ROLE: &str = "myelin";
+
 /// Postgres, Redis and a Synapse main process in one folder.
 pub struct Synapse {
     pub folder: PathBuf,
@@ -72,11 +75,17 @@ impl Synapse {
         self.start_worker(name, port, command)
     }
 
-    /// Myelin, with the main process as its fallback.
+    /// Myelin as the restricted role of `migrations-readonly/`, with the main process as its fallback.
     pub fn start_myelin(&self, program: &Path, name: &str) -> Result<(u16, Service)> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations-readonly/role.sql");
+        self.postgres.run_script("synapse", Path::new(script), &[("role", ROLE)])?;
         let port = free_port()?;
-        let fallback = format!("myelin: {{fallback: 'http://127.0.0.1:{}'}}\n", self.port);
-        let worker = self.worker_config(name, port, &fallback)?;
+        let extra = format!(
+            "myelin: {{fallback: 'http://127.0.0.1:{}'}}\ndatabase: {{name: psycopg2, args: {{user: {ROLE}, \
+             dbname: synapse, host: 127.0.0.1, port: {}, cp_min: 1, cp_max: 5}}}}\n",
+            self.port, self.postgres.port
+        );
+        let worker = self.worker_config(name, port, &extra)?;
         let mut command = Command::new(program);
         command.arg("-c").arg(self.config()).arg("-c").arg(worker);
         self.start_worker(name, port, command)
@@ -131,7 +140,7 @@ database:
     );
     // Rate limits would make tests wait.
     let free = "{per_second: 10000, burst_count: 10000}";
-    for limit in ["rc_message", "rc_registration", "rc_joins_per_room"] {
+    for limit in ["rc_message", "rc_registration", "rc_joins_per_room", "rc_room_creation", "rc_profile"] {
         let _ = writeln!(yaml, "{limit}: {free}");
     }
     let _ = writeln!(yaml, "rc_login: {{address: {free}, account: {free}, failed_attempts: {free}}}");

@@ -1,0 +1,98 @@
+//! `allowed-differences.toml`: the only differences between Python and Myelin, each with its reason.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// Presence and value do not matter.
+    Ignore,
+    /// An array whose order is that of a Python set.
+    Set,
+    /// Numbers that depend on the moment of the request.
+    Near,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub rule: Rule,
+    /// Segments of a JSON pointer; `*` is any one, `**` any number of them.
+    path: String,
+    /// Names of rows begin with this.
+    #[serde(default)]
+    rows: String,
+    #[serde(default)]
+    pub tolerance: u64,
+    reason: String,
+    #[serde(skip)]
+    used: AtomicBool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    #[serde(default)]
+    difference: Vec<Entry>,
+}
+
+impl Allowed {
+    pub fn load() -> Result<Self> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("allowed-differences.toml");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Self::parse(&text)
+    }
+
+    pub fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).context("allowed-differences.toml")
+    }
+
+    pub fn find(&self, row: &str, path: &[String]) -> Option<&Entry> {
+        self.difference.iter().find(|entry| {
+            // `/a` is one segment, the empty path none.
+            let pattern: Vec<_> = entry.path.split('/').skip(1).collect();
+            row.starts_with(&entry.rows) && matches(&pattern, path)
+        })
+    }
+
+    /// Entries that no answer had a use for are out of date.
+    pub fn unused(&self) -> Vec<String> {
+        let unused = self.difference.iter().filter(|entry| !entry.used.load(Ordering::Relaxed));
+        unused.map(|entry| format!("{} {} ({})", entry.rows, entry.path, entry.reason)).collect()
+    }
+}
+
+impl Entry {
+    /// Used is what applied, whether or not the answers differed this time: sets are sometimes in the same order.
+    pub fn mark_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+}
+
+fn matches(pattern: &[&str], path: &[String]) -> bool {
+    match (pattern.split_first(), path.split_first()) {
+        (None, None) => true,
+        (Some((&"**", rest)), _) => (0..=path.len()).any(|skipped| matches(rest, &path[skipped..])),
+        (Some((&wanted, pattern)), Some((found, path))) => (wanted == "*" || wanted == found) && matches(pattern, path),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let path = |text: &str| text.split('/').skip(1).map(ToOwned::to_owned).collect::<Vec<_>>();
+        assert!(matches(&["**", "age"], &path("/rooms/0/age")));
+        assert!(matches(&["**", "age"], &path("/age")));
+        assert!(matches(&["a", "*", "c"], &path("/a/b/c")));
+        assert!(!matches(&["a", "*"], &path("/a/b/c")));
+        assert!(!matches(&["**", "age"], &path("/age/x")));
+    }
+}

@@ -1,0 +1,185 @@
+//! Two answers side by side: what differs, as JSON pointers with both values.
+
+use myelin_testkit::http::Answer;
+use serde_json::{Map, Value};
+
+use crate::allowed::{Allowed, Entry, Rule};
+
+#[derive(Debug)]
+pub struct Difference {
+    pub path: String,
+    pub python: String,
+    pub myelin: String,
+}
+
+/// Headers of the connection or the moment, not of the answer; and the one that only Myelin sends.
+const PASSING: [&str; 5] = ["connection", "content-length", "date", "transfer-encoding", "x-myelin"];
+
+/// Differences between two answers to the row.
+pub fn answers(row: &str, allowed: &Allowed, python: &Answer, myelin: &Answer) -> Vec<Difference> {
+    let mut comparison = Comparison { row, allowed, path: Vec::new(), found: Vec::new() };
+    comparison.at("@status", |it| it.values(&python.status.into(), &myelin.status.into()));
+    comparison.at("@headers", |it| it.values(&headers(python), &headers(myelin)));
+    match (python.json(), myelin.json()) {
+        (Ok(python), Ok(myelin)) => comparison.values(&python, &myelin),
+        _ => comparison.at("@body", |it| it.values(&text(python), &text(myelin))),
+    }
+    comparison.found
+}
+
+fn headers(answer: &Answer) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in answer.headers.iter().filter(|(name, _)| !PASSING.contains(&name.as_str())) {
+        let known = headers.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
+        known.as_array_mut().into_iter().for_each(|values| values.push(value.as_str().into()));
+    }
+    headers.into()
+}
+
+fn text(answer: &Answer) -> Value {
+    String::from_utf8_lossy(&answer.body).into_owned().into()
+}
+
+struct Comparison<'a> {
+    row: &'a str,
+    allowed: &'a Allowed,
+    path: Vec<String>,
+    found: Vec<Difference>,
+}
+
+impl Comparison<'_> {
+    fn at(&mut self, segment: &str, act: impl FnOnce(&mut Self)) {
+        self.path.push(segment.to_owned());
+        act(self);
+        self.path.pop();
+    }
+
+    fn values(&mut self, python: &Value, myelin: &Value) {
+        let allowed = self.allowed.find(self.row, &self.path);
+        allowed.into_iter().for_each(Entry::mark_used);
+        match (allowed.map(|entry| entry.rule), python, myelin) {
+            (Some(Rule::Set), Value::Array(a), Value::Array(b)) => {
+                self.arrays(&sorted(a), &sorted(b));
+            }
+            (Some(Rule::Near), Value::Number(a), Value::Number(b)) => {
+                let tolerance = allowed.map_or(0, |entry| entry.tolerance);
+                let (a, b) = (a.as_i64(), b.as_i64());
+                if a.zip(b).is_none_or(|(a, b)| a.abs_diff(b) > tolerance) {
+                    self.differ(python, myelin);
+                }
+            }
+            (_, Value::Object(a), Value::Object(b)) => self.objects(a, b),
+            (_, Value::Array(a), Value::Array(b)) => self.arrays(a, b),
+            (_, Value::Number(a), Value::Number(b)) if same_number(&a.to_string(), &b.to_string()) => {}
+            (_, a, b) if a == b => {}
+            (Some(Rule::Ignore), ..) => {}
+            _ => self.differ(python, myelin),
+        }
+    }
+
+    fn objects(&mut self, python: &Map<String, Value>, myelin: &Map<String, Value>) {
+        for (key, a) in python {
+            self.at(key, |it| match myelin.get(key) {
+                Some(b) => it.values(a, b),
+                None => it.missing(a.to_string(), "(absent)".to_owned()),
+            });
+        }
+        for (key, b) in myelin.iter().filter(|(key, _)| !python.contains_key(*key)) {
+            self.at(key, |it| it.missing("(absent)".to_owned(), b.to_string()));
+        }
+    }
+
+    fn arrays(&mut self, python: &[Value], myelin: &[Value]) {
+        for at in 0..python.len().max(myelin.len()) {
+            self.at(&at.to_string(), |it| match (python.get(at), myelin.get(at)) {
+                (Some(a), Some(b)) => it.values(a, b),
+                (a, b) => {
+                    let text = |value: Option<&Value>| value.map_or("(absent)".to_owned(), ToString::to_string);
+                    it.missing(text(a), text(b));
+                }
+            });
+        }
+    }
+
+    fn missing(&mut self, python: String, myelin: String) {
+        match self.allowed.find(self.row, &self.path) {
+            Some(entry) if entry.rule == Rule::Ignore => entry.mark_used(),
+            _ => self.found.push(Difference { path: self.pointer(), python, myelin }),
+        }
+    }
+
+    fn differ(&mut self, python: &Value, myelin: &Value) {
+        let path = self.pointer();
+        self.found.push(Difference { path, python: python.to_string(), myelin: myelin.to_string() });
+    }
+
+    fn pointer(&self) -> String {
+        self.path.iter().flat_map(|segment| ["/", segment]).collect()
+    }
+}
+
+/// A whole number and a float are not the same to a client; two spellings of one float are.
+fn same_number(a: &str, b: &str) -> bool {
+    let is_float = |text: &str| text.contains(['.', 'e', 'E']);
+    a == b || (is_float(a) && is_float(b) && a.parse::<f64>().ok() == b.parse::<f64>().ok())
+}
+
+fn sorted(values: &[Value]) -> Vec<Value> {
+    let mut values = values.to_vec();
+    values.sort_by_cached_key(sort_key);
+    values
+}
+
+/// Not by what depends on the moment: events sort by their id, presence by its user.
+fn sort_key(value: &Value) -> String {
+    if let Some(id) = value["event_id"].as_str() {
+        return id.to_owned();
+    }
+    let kind = value["type"].as_str().filter(|kind| *kind == "m.presence");
+    if let Some((_, sender)) = kind.zip(value["sender"].as_str()) {
+        return sender.to_owned();
+    }
+    let mut value = value.clone();
+    value.as_object_mut().into_iter().for_each(|event| drop(event.remove("unsigned")));
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn paths(allowed: &str, python: &Value, myelin: &Value) -> Vec<String> {
+        let allowed = Allowed::parse(allowed).unwrap();
+        let mut comparison = Comparison { row: "a/b", allowed: &allowed, path: Vec::new(), found: Vec::new() };
+        comparison.values(python, myelin);
+        comparison.found.into_iter().map(|found| found.path).collect()
+    }
+
+    #[test]
+    fn every_difference_is_found() {
+        let python = json!({"a": 1, "b": [1, 2], "c": null, "d": {"e": 1}});
+        let myelin = json!({"a": 1, "b": [1], "d": {"e": "1"}, "f": 0});
+        assert_eq!(paths("", &python, &myelin), ["/b/1", "/c", "/d/e", "/f"]);
+    }
+
+    #[test]
+    fn numbers() {
+        let value = |text: &str| serde_json::from_str(text).unwrap();
+        assert!(paths("", &value("1e+16"), &value("1E16")).is_empty());
+        assert_eq!(paths("", &value("1.0"), &value("1")), [""]);
+        assert_eq!(paths("", &value("123456789012345678901"), &value("123456789012345678902")), [""]);
+    }
+
+    #[test]
+    fn allowed_differences() {
+        let set = "[[difference]]\nrule = 'set'\npath = '/a'\nrows = 'a/'\nreason = 'r'\n";
+        assert!(paths(set, &json!({"a": [1, 2]}), &json!({"a": [2, 1]})).is_empty());
+        assert_eq!(paths(set, &json!({"a": [1, 2]}), &json!({"a": [2, 2]})), ["/a/0"]);
+        let near = "[[difference]]\nrule = 'near'\npath = '/**/age'\ntolerance = 5\nreason = 'r'\n";
+        assert!(paths(near, &json!([{"age": 1}]), &json!([{"age": 6}])).is_empty());
+        assert_eq!(paths(near, &json!([{"age": 1}]), &json!([{"age": 7}])), ["/0/age"]);
+        let ignore = "[[difference]]\nrule = 'ignore'\npath = '/x'\nreason = 'r'\n";
+        assert!(paths(ignore, &json!({"x": 1}), &json!({})).is_empty());
+    }
+}

@@ -1,0 +1,11 @@
+//! The twin: a Python worker and Myelin on the same database are asked the same, and must answer the same.
+
+mod allowed;
+mod compare;
+mod long_poll;
+mod names;
+mod row;
+pub mod run;
+mod seed;
+mod stack;
+mod table;

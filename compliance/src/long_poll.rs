@@ -1,0 +1,124 @@
+//! Requests that wait: both workers are asked, then something happens, and both must wake with the same answer.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use myelin_testkit::http::{Answer, Client};
+use serde_json::{Value, json};
+
+use crate::allowed::Allowed;
+use crate::compare::{self, Difference};
+use crate::run::Outcome;
+use crate::seed::Seed;
+use crate::stack::Stack;
+
+pub struct Case {
+    pub name: &'static str,
+    /// Who waits.
+    user: &'static str,
+    /// What happens meanwhile: who, method, path, body. Done once before, so that its side effects (presence) are over.
+    act: Option<Act>,
+    /// JSON pointer in the answer that shows what woke it.
+    shows: &'static str,
+}
+
+type Act = (&'static str, &'static str, &'static str, fn(&Seed, u32) -> Result<Value>);
+
+/// Waits are cut short by news, or end after this.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the requests are given to arrive before something happens. Right answers do not depend on it.
+const HEAD_START: Duration = Duration::from_millis(400);
+const ATTEMPTS: u32 = 3;
+
+pub const CASES: [Case; 6] = [
+    Case {
+        name: "long_poll/message",
+        user: "bob",
+        act: Some(("alice", "PUT", "v3/rooms/<general>/send/m.room.message/<n>", |_, n| {
+            Ok(json!({"msgtype": "m.text", "body": format!("wake up {n}")}))
+        })),
+        shows: "/rooms/join/<general>/timeline/events/0/content/body",
+    },
+    Case {
+        name: "long_poll/account data",
+        user: "bob",
+        act: Some(("bob", "PUT", "v3/user/<@bob>/account_data/my.wake", |_, n| Ok(json!({ "n": n })))),
+        shows: "/account_data/events/0/content/n",
+    },
+    Case {
+        name: "long_poll/typing",
+        user: "bob",
+        act: Some(("alice", "PUT", "v3/rooms/<busy>/typing/<@alice>", |_, n| {
+            Ok(json!({"typing": n % 2 == 1, "timeout": 60_000}))
+        })),
+        shows: "/rooms/join/<busy>/ephemeral/events/0/content/user_ids",
+    },
+    Case {
+        name: "long_poll/receipt",
+        user: "bob",
+        act: Some(("alice", "POST", "v3/rooms/<busy>/receipt/m.read/<busy:m7<d>>", |_, _| Ok(json!({})))),
+        shows: "/rooms/join/<busy>/ephemeral/events/0/type",
+    },
+    Case {
+        name: "long_poll/to-device",
+        user: "bob",
+        act: Some(("alice", "PUT", "v3/sendToDevice/m.wake/<n>", |seed, n| {
+            Ok(json!({"messages": {seed.names.get("@bob")?: {"*": {"n": n}}}}))
+        })),
+        shows: "/to_device/events/0/content/n",
+    },
+    Case { name: "long_poll/nothing happens", user: "watcher", act: None, shows: "/next_batch" },
+];
+
+pub fn run(case: &Case, stack: &Stack, seed: &Seed, allowed: &Allowed) -> Result<Outcome> {
+    let mut number = 1000;
+    act(case, seed, number)?;
+    for attempt in 1.. {
+        stack.wait_caught_up(seed)?;
+        number += 1;
+        let (python, myelin) = wait(case, stack, seed, number)?;
+        let differences = compare::answers(case.name, allowed, &python, &myelin);
+        // Another stream may have moved between the two wake-ups; that shows in the position alone.
+        let only_position = differences.iter().all(|found: &Difference| found.path == "/next_batch");
+        if !differences.is_empty() && only_position && attempt < ATTEMPTS {
+            continue;
+        }
+        return Ok(Outcome { differences, native: myelin.header("x-myelin") == Some("native") });
+    }
+    anyhow::bail!("no attempt")
+}
+
+fn wait(case: &Case, stack: &Stack, seed: &Seed, number: u32) -> Result<(Answer, Answer)> {
+    let since = seed.position(&stack.python)?;
+    let limit = if case.act.is_some() { TIMEOUT } else { Duration::from_secs(1) };
+    let path = format!(
+        "/_matrix/client/v3/sync?set_presence=offline&since={since}&timeout={}&filter={{\"presence\":{{\"types\":[]}}}}",
+        limit.as_millis()
+    );
+    let path = path.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+    let token = seed.names.get(&format!("token:{}", case.user))?;
+    let poll = |worker: &Client| worker.with_token(token).get(&path);
+    let (python, myelin) = std::thread::scope(|scope| {
+        let python = scope.spawn(|| poll(&stack.python));
+        let myelin = scope.spawn(|| poll(&stack.myelin));
+        std::thread::sleep(HEAD_START);
+        let acted = act(case, seed, number);
+        let panicked = |_| anyhow::anyhow!("a request panicked");
+        let answers = (python.join().map_err(panicked)??, myelin.join().map_err(panicked)??);
+        acted.map(|()| answers)
+    })?;
+    let shows = seed.names.fill(case.shows)?;
+    for (name, answer) in [("Python", &python), ("Myelin", &myelin)] {
+        let text = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.json()?.pointer(&shows).is_some(), "{name}'s answer has no {shows}: {text}");
+        ensure!(answer.took >= HEAD_START, "{name} did not wait: {text}");
+        ensure!(answer.took < limit + Duration::from_secs(5), "{name} was not woken: {text}");
+    }
+    Ok((python, myelin))
+}
+
+fn act(case: &Case, seed: &Seed, number: u32) -> Result<()> {
+    let Some((by, method, path, body)) = case.act else { return Ok(()) };
+    let path = path.replace("<n>", &number.to_string()).replace("<d>", &(number % 10).to_string());
+    seed.ask(by, method, &path, &body(seed, number)?).map(drop).context("what should wake them")
+}

@@ -1,0 +1,244 @@
+//! Asks both workers each row of the table, and tells what differs.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use myelin_rest::routes::{Found, Mounts, Table};
+use myelin_testkit::http::{Answer, Client};
+
+use crate::allowed::Allowed;
+use crate::compare::{self, Difference};
+use crate::long_poll;
+use crate::row::{By, Row};
+use crate::seed::Seed;
+use crate::stack::Stack;
+use crate::table;
+
+/// How often a row is asked again while Python's own answer changes (presence times out, for example).
+const ATTEMPTS: usize = 5;
+
+/// `cargo test -p myelin-compliance -- <part of a name>`; the variable serves where arguments cannot be given.
+pub fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let wanted = arguments.into_iter().find(|argument| !argument.starts_with('-'));
+    let wanted = wanted.or_else(|| std::env::var("MYELIN_TWIN_ONLY").ok()).unwrap_or_default();
+    match run(&wanted) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            println!("{failed} failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("the twin could not run: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The number of failures.
+fn run(wanted: &str) -> Result<usize> {
+    let rows = selected(table::rows(), wanted);
+    let polls = long_poll::CASES.iter().filter(|case| case.name.contains(wanted)).collect::<Vec<_>>();
+    if rows.is_empty() && polls.is_empty() {
+        return Ok(0);
+    }
+    let start = Instant::now();
+    let folder = tempfile::Builder::new().prefix("myelin-twin-").tempdir()?;
+    let (stack, seed) = Stack::start(folder.path())?;
+    println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());
+    let mut twin = Twin { stack, seed, allowed: Allowed::load()?, routes: Table::new()?, tally: BTreeMap::new() };
+    let mut failed = 0;
+    for row in &rows {
+        let outcome = twin.ask(row);
+        failed += usize::from(!twin.report(&row.name, outcome));
+    }
+    for case in polls {
+        let outcome = long_poll::run(case, &twin.stack, &twin.seed, &twin.allowed);
+        failed += usize::from(!twin.report(case.name, outcome));
+    }
+    for (area, tally) in &twin.tally {
+        println!("{area:<14} {:>4} passed {:>4} failed {:>4} passed on", tally.passed, tally.failed, tally.passed_on);
+    }
+    if wanted.is_empty() {
+        for entry in twin.allowed.unused() {
+            println!("allowed-differences.toml: nothing differs at {entry}");
+            failed += 1;
+        }
+    }
+    println!("{} rows in {:.1} s", rows.len(), start.elapsed().as_secs_f32());
+    Ok(failed)
+}
+
+/// Rows that store something for others come along with any row of their area.
+fn selected(rows: Vec<Row>, wanted: &str) -> Vec<Row> {
+    let area = |row: &Row| row.name.split('/').next().unwrap_or_default().to_owned();
+    let areas: Vec<_> = rows.iter().filter(|row| row.name.contains(wanted)).map(area).collect();
+    let keeps = |row: &Row| row.keep.is_some() && areas.contains(&area(row));
+    rows.into_iter().filter(|row| row.name.contains(wanted) || keeps(row)).collect()
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    passed_on: usize,
+}
+
+struct Twin {
+    stack: Stack,
+    seed: Seed,
+    allowed: Allowed,
+    routes: Table,
+    tally: BTreeMap<String, Tally>,
+}
+
+/// Who has to answer a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Native,
+    PassedOn,
+    /// No route of Synapse: the answers must be equal, whoever gives Myelin's.
+    Either,
+}
+
+/// What came of a row that could be asked.
+pub struct Outcome {
+    pub differences: Vec<Difference>,
+    pub native: bool,
+}
+
+impl Twin {
+    /// Prints a failure, counts everything; whether it passed.
+    fn report(&mut self, name: &str, outcome: Result<Outcome>) -> bool {
+        let area = name.split('/').next().unwrap_or_default().to_owned();
+        let tally = self.tally.entry(area).or_default();
+        let lines = match outcome {
+            Ok(outcome) if outcome.differences.is_empty() => {
+                tally.passed += 1;
+                tally.passed_on += usize::from(!outcome.native);
+                return true;
+            }
+            Ok(outcome) => outcome.differences.iter().map(|found| self.seed.names.unfill(&line(found))).collect(),
+            Err(error) => vec![self.seed.names.unfill(&format!("  {error:#}"))],
+        };
+        tally.failed += 1;
+        println!("FAILED {name}");
+        let shown = if std::env::var_os("MYELIN_TWIN_ALL").is_some() { lines.len() } else { 12 };
+        lines.iter().take(shown).for_each(|line| println!("{line}"));
+        if lines.len() > shown {
+            println!("  and {} more (MYELIN_TWIN_ALL=1 shows them)", lines.len() - shown);
+        }
+        false
+    }
+
+    fn ask(&mut self, row: &Row) -> Result<Outcome> {
+        let path = self.seed.names.fill_url(&row.url())?;
+        let mut before = self.ask_both(row, &path)?;
+        for _ in 0..ATTEMPTS {
+            let differences = compare::answers(&row.name, &self.allowed, &before.0, &before.1);
+            if differences.is_empty() {
+                break;
+            }
+            // Did the world move between the two questions? Python tells.
+            let after = self.ask_both(row, &path)?;
+            if compare::answers(&row.name, &self.allowed, &before.0, &after.0).is_empty() {
+                break;
+            }
+            before = after;
+        }
+        let (python, myelin) = before;
+        self.check_row(row, &python)?;
+        let mut differences = compare::answers(&row.name, &self.allowed, &python, &myelin);
+        let native = myelin.header("x-myelin") == Some("native");
+        let expected = self.expects(&row.method, &path);
+        if expected == Expected::PassedOn {
+            // The main process answered, which sees presence, for one, otherwise than a worker does.
+            differences.clear();
+        }
+        if expected != Expected::Either && native != (expected == Expected::Native) {
+            differences.push(Difference {
+                path: "answered by".to_owned(),
+                python: format!("{expected:?} by the table of routes"),
+                myelin: (if native { "native" } else { "passed on" }).to_owned(),
+            });
+        }
+        if let Some((name, pointer)) = &row.keep {
+            let json = python.json()?;
+            let value = json.pointer(&self.seed.names.fill(pointer)?).and_then(|value| value.as_str());
+            self.seed.names.set(name, value.with_context(|| format!("no {pointer} to keep in {json}"))?);
+        }
+        Ok(Outcome { differences, native })
+    }
+
+    /// Python's answer and Myelin's.
+    fn ask_both(&self, row: &Row, path: &str) -> Result<(Answer, Answer)> {
+        if row.myelin_first {
+            let myelin = self.ask_one(&self.stack.myelin, row, path)?;
+            return Ok((self.ask_one(&self.stack.python, row, path)?, myelin));
+        }
+        if row.method != "GET" {
+            let python = self.ask_one(&self.stack.python, row, path)?;
+            return Ok((python, self.ask_one(&self.stack.myelin, row, path)?));
+        }
+        std::thread::scope(|scope| {
+            let python = scope.spawn(|| self.ask_one(&self.stack.python, row, path));
+            let myelin = self.ask_one(&self.stack.myelin, row, path);
+            Ok((python.join().map_err(|_| anyhow::anyhow!("a request panicked"))??, myelin?))
+        })
+    }
+
+    fn ask_one(&self, worker: &Client, row: &Row, path: &str) -> Result<Answer> {
+        let names = &self.seed.names;
+        let client = match &row.by {
+            By::Nobody => worker.clone(),
+            By::User(user) => worker.with_token(names.get(&format!("token:{user}"))?),
+            By::Token(token) => worker.with_token(&names.fill(token)?),
+        };
+        let headers = row.headers.iter().map(|(name, value)| Ok((name.as_str(), names.fill(value)?)));
+        let headers = headers.collect::<Result<Vec<_>>>()?;
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let body = row.body.as_deref().map(|body| match std::str::from_utf8(body) {
+            Ok(text) => names.fill(text).map(String::into_bytes),
+            Err(_) => Ok(body.to_vec()),
+        });
+        client.send_bytes(&row.method, path, &headers, body.transpose()?)
+    }
+
+    /// The row shows what it says, or it shows nothing.
+    fn check_row(&self, row: &Row, python: &Answer) -> Result<()> {
+        let text = String::from_utf8_lossy(&python.body);
+        ensure!(python.status == row.status, "the row expects {}, Python says {} {text}", row.status, python.status);
+        for pointer in &row.has {
+            let pointer = self.seed.names.fill(pointer)?;
+            ensure!(python.json()?.pointer(&pointer).is_some(), "Python's answer has no {pointer}: {text}");
+        }
+        Ok(())
+    }
+
+    /// Whether the table of routes has an endpoint of Myelin's own.
+    fn expects(&self, method: &str, path: &str) -> Expected {
+        if method == "OPTIONS" {
+            return Expected::Native;
+        }
+        let mounts = Mounts::new(&["client".to_owned(), "federation".to_owned()]);
+        let path = path.split('?').next().unwrap_or(path);
+        match self.routes.find(&mounts, method, path) {
+            Found::Route(route, _) if route.endpoint(method).is_some() => Expected::Native,
+            Found::Route(..) => Expected::PassedOn,
+            Found::WrongMethod(_) | Found::Unknown | Found::Outside => Expected::Either,
+        }
+    }
+}
+
+fn line(found: &Difference) -> String {
+    let short = |text: &str| -> String {
+        let cut: String = text.chars().take(300).collect();
+        if cut.len() < text.len() { cut + "…" } else { cut }
+    };
+    format!("  {}\n    python: {}\n    myelin: {}", found.path, short(&found.python), short(&found.myelin))
+}

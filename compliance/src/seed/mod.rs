@@ -1,0 +1,61 @@
+//! The server's content, made through the main process's client API: users, rooms, messages and all the rest.
+//! Every phase ends with a token, `<since:…>`, for incremental syncs from there.
+
+mod calls;
+mod people;
+mod rooms;
+mod talk;
+
+use anyhow::{Context, Result};
+use myelin_testkit::http::Client;
+use serde_json::{Value, json};
+
+use crate::names::{Names, encode};
+use crate::stack::expect_ok;
+
+pub struct Seed {
+    main: Client,
+    pub names: Names,
+    transactions: u32,
+}
+
+impl Seed {
+    pub fn make(main: &Client) -> Result<Self> {
+        let mut seed = Self { main: main.clone(), names: Names::default(), transactions: 0 };
+        seed.people().context("seed: people")?;
+        seed.mark("nothing")?;
+        seed.rooms().context("seed: rooms")?;
+        seed.mark("rooms")?;
+        seed.talk().context("seed: talk")?;
+        seed.mark("talk")?;
+        seed.changes().context("seed: changes")?;
+        seed.mark("changes")?;
+        seed.late_talk().context("seed: late talk")?;
+        seed.mark("end")?;
+        Ok(seed)
+    }
+
+    /// Keeps the present as `<since:name>`.
+    fn mark(&mut self, name: &str) -> Result<()> {
+        let token = self.position(&self.main)?;
+        self.names.set(&format!("since:{name}"), token);
+        Ok(())
+    }
+
+    /// Where a process stands, asked by a user who has nothing and changes nothing.
+    pub fn position(&self, worker: &Client) -> Result<String> {
+        let filter = json!({"room": {"rooms": []}, "presence": {"types": []}, "account_data": {"types": []}});
+        let path = format!("/_matrix/client/v3/sync?set_presence=offline&filter={}", encode(&filter.to_string()));
+        let answer = worker.with_token(self.names.get("token:watcher")?).get(&path)?;
+        let body = expect_ok(&answer, "the watcher's sync")?;
+        body["next_batch"].as_str().map(ToOwned::to_owned).context("no next_batch")
+    }
+
+    /// One request to the main process that must succeed; names in the path are filled in.
+    pub fn ask(&self, by: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let path = format!("/_matrix/client/{}", self.names.fill_url(path)?);
+        let client = self.main.with_token(self.names.get(&format!("token:{by}"))?);
+        let body = Some(body).filter(|_| method != "GET");
+        expect_ok(&client.send(method, &path, body)?, &format!("{by}: {method} {}", self.names.unfill(&path)))
+    }
+}

@@ -1,0 +1,89 @@
+//! Users, devices, keys, an application service's puppet and a guest.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::Seed;
+use crate::stack::{AS_TOKEN, expect_ok};
+
+const USERS: [&str; 12] =
+    ["watcher", "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"];
+
+impl Seed {
+    pub(super) fn people(&mut self) -> Result<()> {
+        for user in USERS {
+            self.register(user)?;
+        }
+        self.login("alice2", "alice")?;
+        self.login("bob2", "bob")?;
+        self.bridge()?;
+        self.guest()?;
+        for (user, name) in [("alice", "Alice"), ("bob", "Bob the Builder"), ("carol", "Carol ❤")] {
+            self.ask(user, "PUT", &format!("v3/profile/<@{user}>/displayname"), &json!({"displayname": name}))?;
+        }
+        let avatar = json!({"avatar_url": "mxc://myelin.test/abcdef"});
+        self.ask("alice", "PUT", "v3/profile/<@alice>/avatar_url", &avatar)?;
+        for user in ["alice", "alice2", "bob"] {
+            self.upload_keys(user, 1)?;
+        }
+        self.login("gone", "grace")?;
+        self.ask("gone", "POST", "v3/logout", &json!({}))?;
+        Ok(())
+    }
+
+    fn register(&mut self, user: &str) -> Result<()> {
+        let body = json!({"username": user, "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
+        let answer = self.main.send("POST", "/_matrix/client/v3/register", Some(&body))?;
+        self.remember(user, &expect_ok(&answer, "register")?)
+    }
+
+    /// Another device of a user, under a name of its own.
+    fn login(&mut self, name: &str, user: &str) -> Result<()> {
+        let identifier = json!({"type": "m.id.user", "user": user});
+        let body = json!({"type": "m.login.password", "identifier": identifier, "password": "pw-for-tests",
+            "initial_device_display_name": format!("device of {name}")});
+        let answer = self.main.send("POST", "/_matrix/client/v3/login", Some(&body))?;
+        self.remember(name, &expect_ok(&answer, "login")?)
+    }
+
+    fn remember(&mut self, name: &str, answer: &Value) -> Result<()> {
+        for (kind, key) in [("@", "user_id"), ("token:", "access_token"), ("device:", "device_id")] {
+            let value = answer[key].as_str().with_context(|| format!("no {key}"))?;
+            self.names.set(&format!("{kind}{name}"), value);
+        }
+        Ok(())
+    }
+
+    fn bridge(&mut self) -> Result<()> {
+        self.names.set("token:bridge", AS_TOKEN);
+        self.names.set("@bridge", "@bridge:myelin.test");
+        let body = json!({"type": "m.login.application_service", "username": "bridge_one"});
+        let answer = self.ask("bridge", "POST", "v3/register", &body)?;
+        self.remember("puppet", &answer)
+    }
+
+    fn guest(&mut self) -> Result<()> {
+        let answer = self.main.send("POST", "/_matrix/client/v3/register?kind=guest", Some(&json!({})))?;
+        self.remember("guest", &expect_ok(&answer, "register a guest")?)
+    }
+
+    /// Device keys, one-time keys and a fallback key. Nobody checks the signatures here.
+    pub(super) fn upload_keys(&mut self, name: &str, round: u32) -> Result<()> {
+        let (user, device) = (self.names.get(&format!("@{name}"))?, self.names.get(&format!("device:{name}"))?);
+        let curve = format!("curve25519:{device}");
+        let device_keys = json!({
+            "user_id": user, "device_id": device, "keys": {curve: format!("key{round}")},
+            "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
+            "signatures": {user: {format!("ed25519:{device}"): "signature"}},
+        });
+        let signed = |id: &str| json!({"key": id, "signatures": {user: {format!("ed25519:{device}"): "x"}}});
+        let one_time: Value = (0..3)
+            .map(|at| (format!("signed_curve25519:{round}{at}"), signed(&format!("one-time-{round}-{at}"))))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let fallback = json!({"signed_curve25519:fb": {"key": "fallback", "fallback": true,
+            "signatures": {user: {format!("ed25519:{device}"): "x"}}}});
+        let body = json!({"device_keys": device_keys, "one_time_keys": one_time, "fallback_keys": fallback});
+        self.ask(name, "POST", "v3/keys/upload", &body).map(drop)
+    }
+}

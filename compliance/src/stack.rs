@@ -1,0 +1,113 @@
+//! Everything that runs: Postgres, Redis, the Synapse main process, one Python worker and one Myelin.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use myelin_testkit::http::{Answer, Client};
+use myelin_testkit::process::Service;
+use myelin_testkit::synapse::Synapse;
+use serde_json::Value;
+
+use crate::seed::Seed;
+
+/// Token of the application service that `registration` describes.
+pub const AS_TOKEN: &str = "as-token-of-the-bridge";
+
+/// Both workers must have seen within this what the main process has written.
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again.
+const SETTINGS: &str = "
+caches: {sync_response_cache_duration: 0}
+public_baseurl: https://matrix.myelin.test/
+serve_server_wellknown: true
+experimental_features: {msc4222_enabled: true}
+";
+
+pub struct Stack {
+    pub main: Client,
+    pub python: Client,
+    pub myelin: Client,
+    _workers: [Service; 2],
+    _synapse: Synapse,
+}
+
+impl Stack {
+    /// Starts it all; `seed` fills the server while the workers start and follow.
+    pub fn start(folder: &std::path::Path) -> Result<(Self, Seed)> {
+        let registration = folder.join("bridge.yaml");
+        std::fs::write(&registration, registration_yaml())?;
+        let settings = format!("{SETTINGS}app_service_config_files: ['{}']\n", registration.display());
+        let building = std::thread::spawn(build);
+        let synapse = Synapse::start(folder, &settings)?;
+        let program = building.join().map_err(|_| anyhow::anyhow!("the build panicked"))??;
+        let main = Client::new(synapse.port);
+        let (python, myelin, seed) = std::thread::scope(|scope| {
+            let python = scope.spawn(|| synapse.start_python_worker("python1"));
+            let myelin = scope.spawn(|| synapse.start_myelin(&program, "myelin1"));
+            let seed = Seed::make(&main);
+            let panicked = |_| anyhow::anyhow!("a start panicked");
+            anyhow::Ok((python.join().map_err(panicked)??, myelin.join().map_err(panicked)??, seed?))
+        })?;
+        let ((python, python_service), (myelin, myelin_service)) = (python, myelin);
+        let (python, myelin) = (Client::new(python), Client::new(myelin));
+        let stack = Self { main, python, myelin, _workers: [python_service, myelin_service], _synapse: synapse };
+        stack.wait_caught_up(&seed)?;
+        Ok((stack, seed))
+    }
+
+    /// Waits until both workers have every position of the main process.
+    pub fn wait_caught_up(&self, seed: &Seed) -> Result<()> {
+        let wanted = seed.position(&self.main)?;
+        let start = Instant::now();
+        for (name, worker) in [("Python", &self.python), ("Myelin", &self.myelin)] {
+            loop {
+                let reached = seed.position(worker)?;
+                if reaches(&reached, &wanted)? {
+                    break;
+                }
+                ensure!(start.elapsed() < PATIENCE, "{name} stays at {reached}, the main process is at {wanted}");
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares two stream tokens of a server with one writer, field by field.
+fn reaches(token: &str, wanted: &str) -> Result<bool> {
+    let fields = |token: &str| -> Result<Vec<i64>> {
+        let fields = token.trim_start_matches('s').split('_');
+        fields.map(|field| field.parse().with_context(|| format!("an odd token: {token}"))).collect()
+    };
+    Ok(fields(token)?.iter().zip(fields(wanted)?).all(|(reached, wanted)| *reached >= wanted))
+}
+
+/// 200 and JSON, or an error that shows the answer.
+pub fn expect_ok(answer: &Answer, what: &str) -> Result<Value> {
+    ensure!(answer.status == 200, "{what}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+    answer.json()
+}
+
+fn registration_yaml() -> String {
+    format!(
+        "id: bridge\nurl: null\nas_token: {AS_TOKEN}\nhs_token: hs-token\nsender_localpart: bridge\n\
+         rate_limited: false\nnamespaces:\n  users: [{{regex: '@bridge_.*', exclusive: true}}]\n"
+    )
+}
+
+/// The binary under test; Cargo has no way to depend on another package's binary.
+fn build() -> Result<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--package", "myelin", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "Myelin does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.context("cargo built no program")
+}

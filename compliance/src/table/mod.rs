@@ -1,0 +1,35 @@
+//! The table of requests, one file per area.
+
+mod bad_input;
+mod capabilities;
+mod event;
+mod filter;
+mod health;
+mod joined_rooms;
+mod members;
+mod state;
+mod sync;
+mod versions;
+mod well_known;
+mod whoami;
+
+use crate::row::Row;
+
+/// Every area, in the order in which it is asked.
+pub fn rows() -> Vec<Row> {
+    let areas = [
+        health::rows(),
+        well_known::rows(),
+        versions::rows(),
+        capabilities::rows(),
+        whoami::rows(),
+        joined_rooms::rows(),
+        members::rows(),
+        state::rows(),
+        event::rows(),
+        filter::rows(),
+        bad_input::rows(),
+        sync::rows(),
+    ];
+    areas.into_iter().flatten().collect()
+}
