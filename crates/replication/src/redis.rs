@@ -10,7 +10,7 @@ use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
     TlsCertificates,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::{Command, ParseError};
@@ -47,6 +47,7 @@ struct Outgoing {
 pub struct Commands {
     queue: mpsc::Sender<Outgoing>,
     server_name: String,
+    connections: watch::Receiver<u64>,
 }
 
 impl std::fmt::Debug for Outgoing {
@@ -63,6 +64,11 @@ impl Commands {
             _ => self.server_name.clone(),
         };
         Outgoing { channel, line: command.to_string(), done }
+    }
+
+    /// Counts the connections that were made: what others must know of this process is to be said again.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.connections.clone()
     }
 
     /// Does not wait. What cannot be sent is dropped.
@@ -93,12 +99,13 @@ pub fn connect(config: &Config, stop: CancellationToken) -> Result<(mpsc::Receiv
     let (incoming, received) = mpsc::channel(INCOMING);
     let (queue, outgoing) = mpsc::channel(OUTGOING);
     let server_name = config.server.server_name.clone();
-    let commands = Commands { queue, server_name: server_name.clone() };
+    let (connected, connections) = watch::channel(0);
+    let commands = Commands { queue, server_name: server_name.clone(), connections };
     let dbid = config.redis.dbid.unwrap_or_default();
     tokio::spawn(publish(client(&config.redis, dbid)?, outgoing));
     // Publishing has nothing to do with databases, and the subscriber selects none.
     let subscriber =
-        Subscriber { client: client(&config.redis, 0)?, server_name, incoming, commands: commands.clone() };
+        Subscriber { client: client(&config.redis, 0)?, server_name, incoming, commands: commands.clone(), connected };
     tokio::spawn(async move {
         tokio::select! {
             () = subscriber.run() => {}
@@ -162,6 +169,7 @@ struct Subscriber {
     server_name: String,
     incoming: mpsc::Sender<Incoming>,
     commands: Commands,
+    connected: watch::Sender<u64>,
 }
 
 impl Subscriber {
@@ -199,6 +207,7 @@ impl Subscriber {
             tracing::info!("connected to Redis again");
         }
         backoff.reset();
+        self.connected.send_modify(|count| *count += 1);
         let (mut sink, mut messages) = connection.split();
         let mut ping = tokio::time::interval(PING_EVERY);
         loop {

@@ -70,10 +70,16 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let stop = CancellationToken::new();
     let (incoming, commands) = myelin_replication::connect(config, stop.clone())?;
     let http = Client::new(config);
-    let follower = Follower::start(Arc::clone(config), writer, storage.clone(), http, commands, stop.clone()).await?;
+    let follower =
+        Follower::start(Arc::clone(config), writer, storage.clone(), http.clone(), commands.clone(), stop.clone())
+            .await?;
     let following = tokio::spawn(follower.run(incoming));
-    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live.clone());
-    let app = Arc::new(App::new(config, Arc::new(handlers))?);
+    let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands));
+    let telling = tokio::spawn({
+        let (handlers, stop) = (Arc::clone(&handlers), stop.clone());
+        async move { handlers.tell_others(stop).await }
+    });
+    let app = Arc::new(App::new(config, handlers)?);
     metrics::register(&app.metrics, &storage, &live)?;
     warn_of_gaps(config, &app);
     let listeners = TaskTracker::new();
@@ -106,6 +112,7 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     // No new connections; the follower ends, and with it every long-poll.
     stop.cancel();
     following.await?;
+    telling.await?;
     listeners.wait().await;
     storage.close().await;
     Ok(())

@@ -4,6 +4,7 @@ pub mod account;
 pub mod capabilities;
 pub mod filter;
 pub mod joined_rooms;
-pub mod versions;
 pub mod rooms;
+pub mod sync;
+pub mod versions;
 pub mod well_known;
