@@ -4,5 +4,6 @@ pub mod account;
 pub mod capabilities;
 pub mod filter;
 pub mod joined_rooms;
+pub mod rooms;
 pub mod versions;
 pub mod well_known;
