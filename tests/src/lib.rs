@@ -63,7 +63,7 @@ pub fn run(extra: &str, cases: &[Case]) -> Result<()> {
     let mut failures = Vec::new();
     for (name, case) in cases {
         if let Err(error) = case(&synapse) {
-            failures.push(format!("{name}: {error:?}"));
+            failures.push(format!("{name}: {error:#}"));
         }
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
