@@ -48,7 +48,7 @@ impl Stack {
         let (python, myelin, seed) = std::thread::scope(|scope| {
             let python = scope.spawn(|| synapse.start_python_worker("python1"));
             let myelin = scope.spawn(|| synapse.start_myelin(&program, "myelin1"));
-            let seed = Seed::make(&main);
+            let seed = Seed::make(&synapse);
             let panicked = |_| anyhow::anyhow!("a start panicked");
             anyhow::Ok((python.join().map_err(panicked)??, myelin.join().map_err(panicked)??, seed?))
         })?;

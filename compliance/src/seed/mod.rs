@@ -8,6 +8,7 @@ mod talk;
 
 use anyhow::{Context, Result};
 use myelin_testkit::http::Client;
+use myelin_testkit::synapse::Synapse;
 use serde_json::{Value, json};
 
 use crate::names::{Names, encode};
@@ -20,15 +21,18 @@ pub struct Seed {
 }
 
 impl Seed {
-    pub fn make(main: &Client) -> Result<Self> {
-        let mut seed = Self { main: main.clone(), names: Names::default(), transactions: 0 };
+    pub fn make(synapse: &Synapse) -> Result<Self> {
+        let main = Client::new(synapse.port);
+        let mut seed = Self { main, names: Names::default(), transactions: 0 };
         seed.people().context("seed: people")?;
+        seed.admin(synapse).context("seed: admin")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
         seed.mark("talk")?;
         seed.changes().context("seed: changes")?;
+        seed.comings_and_goings().context("seed: comings and goings")?;
         seed.mark("changes")?;
         seed.late_talk().context("seed: late talk")?;
         seed.mark("end")?;
@@ -53,7 +57,8 @@ impl Seed {
 
     /// One request to the main process that must succeed; names in the path are filled in.
     pub fn ask(&self, by: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let path = format!("/_matrix/client/{}", self.names.fill_url(path)?);
+        let path = self.names.fill_url(path)?;
+        let path = if path.starts_with('/') { path } else { format!("/_matrix/client/{path}") };
         let client = self.main.with_token(self.names.get(&format!("token:{by}"))?);
         let body = Some(body).filter(|_| method != "GET");
         expect_ok(&client.send(method, &path, body)?, &format!("{by}: {method} {}", self.names.unfill(&path)))

@@ -1,13 +1,16 @@
 //! Users, devices, keys, an application service's puppet and a guest.
 
 use anyhow::{Context, Result};
+use myelin_testkit::synapse::Synapse;
 use serde_json::{Value, json};
 
 use super::Seed;
 use crate::stack::{AS_TOKEN, expect_ok};
 
-const USERS: [&str; 12] =
-    ["watcher", "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory"];
+const USERS: [&str; 15] = [
+    "watcher", "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory", "nina",
+    "locked", "root",
+];
 
 impl Seed {
     pub(super) fn people(&mut self) -> Result<()> {
@@ -29,6 +32,21 @@ impl Seed {
         self.login("gone", "grace")?;
         self.ask("gone", "POST", "v3/logout", &json!({}))?;
         Ok(())
+    }
+
+    /// The first administrator is made in the database; there is no other way without a shared secret.
+    pub(super) fn admin(&mut self, synapse: &Synapse) -> Result<()> {
+        let script = synapse.folder.join("admin.sql");
+        std::fs::write(&script, format!("UPDATE users SET admin = 1 WHERE name = '{}';", self.names.get("@root")?))?;
+        synapse.postgres.run_script("synapse", &script, &[])?;
+        self.ask("root", "PUT", "/_synapse/admin/v2/users/<@locked>", &json!({"locked": true})).map(drop)
+    }
+
+    /// Leaves every room and takes the messages along.
+    pub(super) fn erase(&mut self, user: &str) -> Result<()> {
+        let identifier = json!({"type": "m.id.user", "user": self.names.get(&format!("@{user}"))?});
+        let auth = json!({"type": "m.login.password", "identifier": identifier, "password": "pw-for-tests"});
+        self.ask(user, "POST", "v3/account/deactivate", &json!({"erase": true, "auth": auth})).map(drop)
     }
 
     fn register(&mut self, user: &str) -> Result<()> {

@@ -98,6 +98,7 @@ impl Seed {
         // No name: its members are its name.
         self.room("alice", "unnamed", &json!({"preset": "public_chat"}))?;
         self.join("unnamed", &["bob", "carol", "dave", "grace", "heidi", "ivan"])?;
+        self.say("ivan", "unnamed", "first", "bye")?;
         self.leave("ivan", "unnamed")?;
         self.membership("alice", "unnamed", "invite", "judy")?;
         let knock = initial("m.room.join_rules", &json!({"join_rule": "knock"}));
@@ -114,6 +115,18 @@ impl Seed {
         self.room("carol", "deserted", &json!({"invite": [bob]}))?;
         self.join("deserted", &["bob"])?;
         self.leave("carol", "deserted")?;
+        let allow = json!([{"type": "m.room_membership", "room_id": self.names.get("general")?}]);
+        let restricted = initial("m.room.join_rules", &json!({"join_rule": "restricted", "allow": allow}));
+        self.room("alice", "restricted", &json!({"name": "Restricted", "initial_state": [restricted]}))?;
+        self.join("restricted", &["bob"])?;
+        self.say("bob", "restricted", "first", "hello")?;
+        self.room("alice", "old", &json!({"name": "Old", "preset": "public_chat", "room_version": "10"}))?;
+        self.join("old", &["bob"])?;
+        let new = self.ask("alice", "POST", "v3/rooms/<old>/upgrade", &json!({"new_version": "12"}))?;
+        self.names.set("upgraded", new["replacement_room"].as_str().unwrap_or_default());
+        self.room("nina", "with nina", &json!({"preset": "public_chat", "name": "Erased"}))?;
+        self.join("with nina", &["bob"])?;
+        self.say("nina", "with nina", "of nina", "forget me")?;
         self.room("mallory", "unwanted", &json!({"name": "Buy now", "invite": [bob]}))?;
         self.room("mallory", "not ours", &json!({"name": "Nobody else"}))?;
         self.say("mallory", "not ours", "first", "alone")

@@ -119,6 +119,47 @@ impl Seed {
         self.send_to_device("carol", "bob", "bob", &json!({"late": true}))
     }
 
+    /// Memberships that change more than once between two syncs; an erased user; a room whose history forks.
+    pub(super) fn comings_and_goings(&mut self) -> Result<()> {
+        for name in ["bounced", "rejoined", "revoked", "fork"] {
+            self.room("alice", name, &json!({"name": name, "preset": "public_chat"}))?;
+        }
+        self.say("alice", "bounced", "first", "before")?;
+        self.join("bounced", &["bob"])?;
+        self.say("alice", "bounced", "met", "bob is here")?;
+        self.leave("bob", "bounced")?;
+        self.leave("bob", "dm")?;
+        self.membership("alice", "dm", "invite", "bob")?;
+        self.join("dm", &["bob"])?;
+        self.join("rejoined", &["bob"])?;
+        self.membership("alice", "rejoined", "ban", "bob")?;
+        self.membership("alice", "rejoined", "unban", "bob")?;
+        self.join("rejoined", &["bob"])?;
+        self.membership("alice", "revoked", "invite", "bob")?;
+        self.membership("alice", "revoked", "kick", "bob")?;
+        self.erase("nina")?;
+        self.fork()
+    }
+
+    /// Events sent at once have the same parents.
+    fn fork(&mut self) -> Result<()> {
+        self.join("fork", &["bob", "carol"])?;
+        let seed = &*self;
+        std::thread::scope(|scope| {
+            let send = |user: &'static str, at: usize| {
+                let path = format!("v3/rooms/<fork>/send/m.room.message/{user}{at}");
+                scope.spawn(move || seed.ask(user, "PUT", &path, &json!({"msgtype": "m.text", "body": "at once"})))
+            };
+            let users = ["alice", "bob", "carol"].into_iter();
+            let sent: Vec<_> = users.flat_map(|user| (0..3).map(move |at| (user, at))).collect();
+            let sent: Vec<_> = sent.into_iter().map(|(user, at)| send(user, at)).collect();
+            sent.into_iter().try_for_each(|sent| match sent.join() {
+                Ok(answer) => answer.map(drop),
+                Err(_) => anyhow::bail!("a request panicked"),
+            })
+        })
+    }
+
     /// The last moments: one event in one room.
     pub(super) fn late_talk(&mut self) -> Result<()> {
         self.say("carol", "general", "last", "the last word")

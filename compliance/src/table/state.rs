@@ -16,6 +16,8 @@ pub fn rows() -> Vec<Row> {
         state("guest", "general").by("guest"),
         state("puppet", "general").by("bridge").query("user_id", "<@puppet>"),
         state("redacted", "threads").by("bob"),
+        state("upgraded", "old").by("bob"),
+        state("restricted", "restricted").by("bob"),
         state("space", "space").by("alice"),
         state("knock", "knock").by("alice"),
         state("deserted", "deserted").by("bob"),

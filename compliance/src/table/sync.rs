@@ -26,6 +26,8 @@ fn wrong() -> Vec<Row> {
     let mut rows = vec![
         get("sync/nobody", PATH).status(401),
         get("sync/bad token", PATH).token("nonsense").status(401),
+        get("sync/locked", PATH).by("locked").status(401),
+        get("sync/deactivated", PATH).by("nina").status(401),
         get("sync/api v1", "/_matrix/client/api/v1/sync").by("bob").status(404),
         get("sync/set_presence", PATH).by("bob").query("set_presence", "zz").status(400),
         bad("from", "x"),
@@ -73,7 +75,10 @@ fn wrong() -> Vec<Row> {
 /// Everybody, from the beginning and from each moment.
 fn users() -> Vec<Row> {
     let mut rows = Vec::new();
-    for user in ["bob", "alice", "carol", "erin", "dave", "frank", "grace", "guest", "puppet", "watcher", "judy"] {
+    for user in [
+        "bob", "alice", "carol", "erin", "dave", "frank", "grace", "guest", "puppet", "watcher", "judy", "ivan",
+        "mallory", "root",
+    ] {
         rows.push(sync(&format!("initial by {user}"), user));
         for from in SINCES {
             rows.push(since(sync(&format!("from {from} by {user}"), user), from));
