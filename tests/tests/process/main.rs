@@ -1,12 +1,12 @@
 //! Start, serve, pass on, stop: the worker as systemd and nginx see it.
 
-use std::process::Command;
+mod startup;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::free_port;
 use myelin_testkit::synapse::Synapse;
-use myelin_tests::{Case, program, refusal, start};
+use myelin_tests::{Case, program, start};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ const CASES: [Case; 3] = [
 
 #[test]
 fn with_a_real_synapse() -> Result<()> {
-    myelin_tests::run("", &CASES)
+    myelin_tests::run("", &[&CASES[..], &startup::CASES].concat())
 }
 
 fn same(a: &Answer, b: &Answer) {
@@ -89,17 +89,5 @@ fn without_a_fallback_unknown_and_unserved_are_told_apart(synapse: &Synapse) -> 
     assert_eq!((page.status, page.header("content-type")), (404, Some("text/html; charset=utf-8")));
     service.signal(Signal::HUP)?;
     assert_eq!(client.get("/health")?.status, 200);
-    Ok(())
-}
-
-#[test]
-fn a_wrong_setting_stops_the_start_with_file_key_and_reason() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let config = folder.path().join("homeserver.yaml");
-    std::fs::write(&config, "server_name: x.test\nworker_app: synapse.app.homeserver\n")?;
-    let mut command = Command::new(program()?);
-    command.arg("-c").arg(&config);
-    let message = refusal(command)?;
-    ensure!(message.contains("homeserver.yaml: worker_app: "), "{message}");
     Ok(())
 }
