@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::Service;
+use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
 use serde_json::Value;
 
@@ -97,17 +98,4 @@ fn registration_yaml() -> String {
         "id: bridge\nurl: null\nas_token: {AS_TOKEN}\nhs_token: hs-token\nsender_localpart: bridge\n\
          rate_limited: false\nnamespaces:\n  users: [{{regex: '@bridge_.*', exclusive: true}}]\n"
     )
-}
-
-/// The binary under test; Cargo has no way to depend on another package's binary.
-fn build() -> Result<PathBuf> {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "myelin", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "Myelin does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.context("cargo built no program")
 }
