@@ -1,7 +1,5 @@
 //! `cargo xtask demo`: a whole homeserver with Myelin in front of it, shown working.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
