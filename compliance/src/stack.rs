@@ -1,7 +1,5 @@
 //! Everything that runs: Postgres, Redis, the Synapse main process, one Python worker and one Myelin.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -42,7 +40,7 @@ impl Stack {
         let registration = folder.join("bridge.yaml");
         std::fs::write(&registration, registration_yaml())?;
         let settings = format!("{SETTINGS}app_service_config_files: ['{}']\n", registration.display());
-        let building = std::thread::spawn(build);
+        let building = std::thread::spawn(program);
         let synapse = Synapse::start(folder, &settings)?;
         let program = building.join().map_err(|_| anyhow::anyhow!("the build panicked"))??;
         let main = Client::new(synapse.port);
