@@ -1,7 +1,5 @@
 //! `myelin routes` and the page made from it.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::process::Command;
 
 /// Set it to write the page instead of comparing it.
