@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::packages::{find, is_root};
-use crate::process::{Service, accepts, free_port};
+use crate::process::{Service, free_port};
 
 /// The superuser of the cluster.
 pub const USER: &str = "synapse";
@@ -42,7 +42,7 @@ impl Postgres {
         server.current_dir(&data);
         // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
         let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
-        service.wait_until(Duration::from_secs(30), || accepts(port))?;
+        service.wait_until(Duration::from_secs(30), || is_ready(port))?;
         Ok(Self { port, _service: service })
     }
 
@@ -51,6 +51,12 @@ impl Postgres {
         let mut createdb = Command::new(program("createdb")?);
         succeed(createdb.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "--template=template0", name]))
     }
+}
+
+/// It takes connections a little before it serves them.
+fn is_ready(port: u16) -> bool {
+    let mut ask = Command::new(program("pg_isready").unwrap_or_else(|_| "pg_isready".into()));
+    ask.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status().is_ok_and(|status| status.success())
 }
 
 fn program(name: &str) -> Result<PathBuf> {

@@ -71,7 +71,9 @@ pub async fn catch_up(fixture: &Fixture, storage: &Storage) -> Result<()> {
 
 fn page_of(main: &Client, stream: StreamName, from: i64, upto: i64) -> Result<Page> {
     let query = format!("from_token={from}&upto_token={upto}");
-    let path = format!("/_synapse/replication/get_repl_stream_updates/{}/t{from}?{query}", stream.as_str());
+    let name = stream.as_str();
+    // An answer is remembered by the last part alone.
+    let path = format!("/_synapse/replication/get_repl_stream_updates/{name}/{name}{from}?{query}");
     let answer = main.get(&path)?;
     ensure!(answer.status == 200, "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
     let answer = answer.json()?;
