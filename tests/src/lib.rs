@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http;
@@ -62,9 +62,11 @@ pub fn run(extra: &str, cases: &[Case]) -> Result<()> {
     let synapse = Synapse::start(folder.path(), extra)?;
     let mut failures = Vec::new();
     for (name, case) in cases {
+        let start = Instant::now();
         if let Err(error) = case(&synapse) {
-            failures.push(format!("{name}: {error:?}"));
+            failures.push(format!("{name}: {error:#}"));
         }
+        println!("{name}: {:.1} s", start.elapsed().as_secs_f32());
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
     Ok(())

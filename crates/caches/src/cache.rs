@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quick_cache::DefaultHashBuilder;
 use tokio::sync::OnceCell;
 
 /// Entries are weighed in bytes; the least used go first.
@@ -14,10 +15,35 @@ use tokio::sync::OnceCell;
 /// Invariant: a value whose key was invalidated while it was being loaded reaches its waiters
 /// but never the cache.
 pub struct Cache<K, V> {
-    entries: quick_cache::sync::Cache<K, V, Weigh<K, V>>,
+    entries: quick_cache::sync::Cache<K, V, Weigh<K, V>, DefaultHashBuilder, Evictions>,
     in_flight: Mutex<HashMap<K, Arc<Flight<V>>>>,
     hits: AtomicU64,
     misses: AtomicU64,
+    evictions: Evictions,
+}
+
+/// What a cache did since the start, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub entries: usize,
+    pub bytes: u64,
+    pub max_bytes: u64,
+    pub hits: u64,
+    pub misses: u64,
+    /// Entries that made room for others.
+    pub evicted: u64,
+}
+
+/// Counts what had to make room.
+#[derive(Clone, Debug, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl<K, V> quick_cache::Lifecycle<K, V> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: K, _: V) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 struct Flight<V> {
@@ -45,11 +71,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     /// `capacity`: bytes in all; `weigh`: bytes of one entry.
     pub fn new(capacity: usize, weigh: WeighFn<K, V>) -> Self {
         let items = (capacity / 512).clamp(16, 1 << 20);
+        let evictions = Evictions::default();
+        let (bytes, hasher) = (capacity as u64, DefaultHashBuilder::default());
         Self {
-            entries: quick_cache::sync::Cache::with_weighter(items, capacity as u64, Weigh(weigh)),
+            entries: quick_cache::sync::Cache::with(items, bytes, Weigh(weigh), hasher, evictions.clone()),
             in_flight: Mutex::default(),
             hits: AtomicU64::default(),
             misses: AtomicU64::default(),
+            evictions,
         }
     }
 
@@ -120,10 +149,15 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         self.entries.clear();
     }
 
-    /// (entries, bytes, hits, misses) since the start.
-    pub fn stats(&self) -> (usize, u64, u64, u64) {
-        let hits = self.hits.load(Ordering::Relaxed);
-        (self.entries.len(), self.entries.weight(), hits, self.misses.load(Ordering::Relaxed))
+    pub fn stats(&self) -> Stats {
+        Stats {
+            entries: self.entries.len(),
+            bytes: self.entries.weight(),
+            max_bytes: self.entries.capacity(),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            evicted: self.evictions.0.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -166,6 +200,20 @@ mod tests {
         };
         assert_eq!(cache.get_or_load("k".to_owned(), load).await, Ok(1));
         assert_eq!(cache.get("k"), None);
+    }
+
+    #[test]
+    fn stats_count() {
+        let cache: Cache<u32, ()> = Cache::new(1 << 10, |_, ()| 100);
+        for key in 0..100 {
+            assert_eq!(cache.get(&key), None);
+            cache.insert(key, ());
+        }
+        cache.get(&99);
+        let stats = cache.stats();
+        assert_eq!((stats.hits + stats.misses, stats.max_bytes), (101, 1 << 10));
+        assert!(stats.entries > 0 && stats.bytes <= 1 << 10, "{stats:?}");
+        assert_eq!(stats.evicted, 100 - stats.entries as u64);
     }
 
     #[tokio::test]

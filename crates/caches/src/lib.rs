@@ -5,6 +5,6 @@ mod cache;
 mod loader;
 mod registry;
 
-pub use cache::Cache;
+pub use cache::{Cache, Stats};
 pub use loader::Loader;
 pub use registry::Registry;

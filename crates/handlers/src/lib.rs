@@ -2,14 +2,19 @@
 //!
 //! Architecture invariant: no axum types here, and no SQL.
 
+pub mod account;
 pub mod auth;
 pub mod auth_room;
+pub mod capabilities;
 pub mod event_json;
+pub mod filtering;
+mod python_text;
 pub mod relations;
 pub mod room_event;
 pub mod room_members;
 pub mod room_state;
 pub mod stream_token;
+pub mod versions;
 pub mod visibility;
 
 use std::sync::Arc;

@@ -306,6 +306,17 @@ impl Reader {
         *self.shared.stopping.borrow()
     }
 
+    /// Up to where everything of each stream has arrived here, for the metric.
+    pub fn positions(&self) -> Vec<(StreamName, i64)> {
+        let state = self.shared.state();
+        state.positions.iter().map(|(stream, position)| (*stream, position.persisted_upto())).collect()
+    }
+
+    /// Users and rooms with requests that wait now, for the metric.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.shared.waiters.users_and_rooms()
+    }
+
     /// Requests that wait now, for the metric.
     pub fn listeners(&self) -> usize {
         self.shared.waiters.len()

@@ -89,6 +89,11 @@ impl Waiters {
         self.registry().users.values().map(|user| user.requests).sum()
     }
 
+    pub fn users_and_rooms(&self) -> (usize, usize) {
+        let registry = self.registry();
+        (registry.users.len(), registry.rooms.len())
+    }
+
     fn leave(&self, user_id: &Arc<str>) {
         let mut registry = self.registry();
         let Registry { users, rooms } = &mut *registry;

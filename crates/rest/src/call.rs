@@ -6,13 +6,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
-use myelin_model::MatrixError;
+use myelin_handlers::auth::{AuthOptions, Credentials};
+use myelin_model::{MatrixError, Requester};
 use serde_json::{Map, Value};
 
 use crate::body;
 use crate::query::Query;
 use crate::routes::Parameters;
 use crate::service::App;
+use crate::token;
 
 /// A row of the table of routes names one of these per method that is served here.
 pub type Endpoint = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
@@ -35,6 +37,24 @@ impl Call {
     /// The body, which must be a JSON object.
     pub fn json_object(&self) -> Result<Map<String, Value>, MatrixError> {
         body::json_object(&self.body)
+    }
+
+    /// Who is asking: `get_user_by_req`. Whether there is a token at all comes before what else is wrong.
+    pub async fn requester(&self, options: AuthOptions) -> Result<Requester, MatrixError> {
+        let text = |name| self.query.first(name).map(|value| str::from_utf8(value).map_err(MatrixError::internal));
+        let credentials = Credentials {
+            token: Some(token::token(&self.head.headers, &self.query)?),
+            user_id: text("user_id").transpose()?,
+            device_id: text("device_id").transpose()?,
+            ip: &self.client,
+            user_agent: &self.user_agent,
+        };
+        let requester = self.app.handlers.requester(credentials, options).await?;
+        let (user_id, entity) = (&requester.user_id, &requester.authenticated_entity);
+        // A puppet's token: the log names the one who pulls the strings too.
+        let known_as = if user_id == entity { user_id.to_string() } else { format!("{entity}|{user_id}") };
+        self.notes.set_requester(known_as);
+        Ok(requester)
     }
 }
 

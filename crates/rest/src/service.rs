@@ -39,13 +39,13 @@ pub struct App {
 impl App {
     pub fn new(config: &Config, handlers: Arc<Handlers>) -> Result<Self, AppError> {
         Ok(Self {
-            handlers,
             table: Table::new()?,
             upstream: config.worker.fallback.clone().and_then(Upstream::new),
             metrics: Metrics::new(&config.server.server_name)?,
             well_known: config.discovery.clone(),
             has_modules: !config.server.modules.is_empty(),
             requests: AtomicU64::new(0),
+            handlers,
         })
     }
 

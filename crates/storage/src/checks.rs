@@ -38,7 +38,7 @@ impl Storage {
     pub(crate) async fn check(&self, databases: &[Database], server_name: &str) -> Result<(), StorageError> {
         for database in databases {
             let holds = |store: &str| database.data_stores.iter().any(|held| held == store);
-            let pool = if holds("main") { self.pool() } else { self.state_pool() };
+            let pool = if holds("main") { &self.0.main } else { &self.0.state };
             let refused = |reason: String| StorageError::refused(&database.label, reason);
             check_server(pool, database.allow_unsafe_locale).await?.map_err(refused)?;
             check_schema(pool, holds("main"), holds("state")).await?.map_err(refused)?;

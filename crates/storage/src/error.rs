@@ -14,6 +14,8 @@ pub enum StorageError {
     /// This database cannot be served correctly.
     #[error("database {label}: {reason}")]
     Refused { label: String, reason: String },
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 impl StorageError {

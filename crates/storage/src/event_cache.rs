@@ -29,6 +29,8 @@ pub(crate) fn new(sizes: CacheSizes, registry: &Registry) -> Arc<EventCache> {
     let cache: Arc<EventCache> = Arc::new(Loader::new(sizes.event_bytes(), |_, entry: &EventCacheEntry| {
         entry.event.weight() + entry.redacted.as_ref().map_or(0, |event| event.weight())
     }));
+    let watched = Arc::clone(&cache);
+    registry.watch("*getEvent*", move || watched.cache().stats());
     let by_event = Arc::clone(&cache);
     registry.register("_get_event_cache", move |keys| match keys {
         Some([event_id, ..]) => by_event.invalidate(&Arc::from(*event_id)),

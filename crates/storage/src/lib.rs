@@ -13,8 +13,10 @@ pub mod event_cache;
 pub mod events_worker;
 mod experimental_features;
 mod filtering;
+mod health;
 mod id_generators;
 mod instance_map;
+mod metrics;
 mod monthly_active_users;
 mod pool;
 pub mod registration;
@@ -26,12 +28,16 @@ mod state_groups;
 pub mod stream;
 pub mod tables;
 
+use std::panic::Location;
 use std::sync::{Arc, RwLock};
 
 use myelin_caches::Registry;
 use myelin_config::Config;
 use myelin_model::Instances;
+use prometheus::core::Collector;
 use sqlx::PgPool;
+
+use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
@@ -47,6 +53,7 @@ struct Inner {
     /// The data store `state`; the same pool unless `databases` splits them.
     state: PgPool,
     registry: Registry,
+    metrics: StorageMetrics,
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
@@ -66,7 +73,8 @@ impl Storage {
 
     /// The same without a look at the database: each statement connects when it must.
     pub fn open(config: &Config) -> Result<Self, StorageError> {
-        let pools = pool::open(&config.databases)?;
+        let metrics = StorageMetrics::new()?;
+        let pools = pool::open(&config.databases, &metrics.health)?;
         let registry = Registry::default();
         let sizes = CacheSizes::new(&config.server.caches);
         Ok(Self(Arc::new(Inner {
@@ -77,6 +85,7 @@ impl Storage {
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
+            metrics,
         })))
     }
 
@@ -85,13 +94,21 @@ impl Storage {
         &self.0.registry
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.0.main
+    /// For all tables but those of `state_pool`.
+    #[track_caller]
+    pub(crate) fn pool(&self) -> Timed<'_> {
+        Timed { pool: &self.0.main, metrics: &self.0.metrics, caller: Location::caller() }
     }
 
     /// For `state_groups`, `state_group_edges` and `state_groups_state`.
-    pub(crate) fn state_pool(&self) -> &PgPool {
-        &self.0.state
+    #[track_caller]
+    pub(crate) fn state_pool(&self) -> Timed<'_> {
+        Timed { pool: &self.0.state, metrics: &self.0.metrics, caller: Location::caller() }
+    }
+
+    /// What is measured here, for the exposition.
+    pub fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        self.0.metrics.collectors()
     }
 
     /// State, members and what else is remembered of rooms.

@@ -1,6 +1,7 @@
 //! Connection pools from libpq arguments, and how big caches may be.
 //! Answers to `synapse/storage/database.py` (`make_pool`) and `synapse/storage/databases/__init__.py`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use myelin_config::{Caches, Database};
@@ -8,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgPool};
 
 use crate::error::StorageError;
+use crate::health::{Health, TRUSTED_FOR};
 
 /// How long a request waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,10 +46,10 @@ pub(crate) async fn probe(databases: &[Database]) -> Result<(), StorageError> {
 }
 
 /// One pool per database; `main` and `state` may share one.
-pub(crate) fn open(databases: &[Database]) -> Result<Pools, StorageError> {
+pub(crate) fn open(databases: &[Database], health: &Arc<Health>) -> Result<Pools, StorageError> {
     let (mut main, mut state) = (None, None);
     for database in databases {
-        let pool = open_one(database)?;
+        let pool = open_one(database, health)?;
         for store in &database.data_stores {
             match store.as_str() {
                 "main" => main = Some(pool.clone()),
@@ -60,15 +62,20 @@ pub(crate) fn open(databases: &[Database]) -> Result<Pools, StorageError> {
     Ok(Pools { main: main.ok_or_else(|| missing("main"))?, state: state.ok_or_else(|| missing("state"))? })
 }
 
-fn open_one(database: &Database) -> Result<PgPool, StorageError> {
+fn open_one(database: &Database, health: &Arc<Health>) -> Result<PgPool, StorageError> {
     let options = connect_options(database)?;
+    let health = Arc::clone(health);
     let timeout = format!("SET statement_timeout TO {}", database.statement_timeout_ms.max(0));
     let pool = PgPoolOptions::new()
         .min_connections(database.cp_min)
         .max_connections(database.cp_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // One round trip less per statement; a dead connection shows itself by the statement's error.
+        // One round trip less per statement, but not after a pause.
         .test_before_acquire(false)
+        .before_acquire(move |connection, about| {
+            let trusted = health.trusts(about.age);
+            Box::pin(async move { Ok(trusted && (about.idle_for < TRUSTED_FOR || connection.ping().await.is_ok())) })
+        })
         .after_connect(move |connection, _| {
             // A number that we formatted ourselves.
             let timeout = sqlx::AssertSqlSafe(timeout.clone());

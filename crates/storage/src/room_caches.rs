@@ -15,7 +15,7 @@ use crate::state_groups::StateGroups;
 type ById<V> = Arc<Cache<Arc<str>, V>>;
 
 pub(crate) struct RoomCaches {
-    pub(crate) state_groups: StateGroups,
+    pub(crate) state_groups: Arc<StateGroups>,
     /// Event id to state group; changes only when partial state is completed.
     pub(crate) state_group_of: Arc<Loader<Arc<str>, i64>>,
     pub(crate) current_state: ById<Arc<StateMap>>,
@@ -37,7 +37,7 @@ impl RoomCaches {
     pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Self {
         let ids = sizes.bytes(16 << 20);
         let caches = Self {
-            state_groups: StateGroups::new(sizes),
+            state_groups: StateGroups::new(sizes, registry),
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
@@ -80,7 +80,8 @@ fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -> ById<V> {
 }
 
 fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
-    let cache = Arc::clone(cache);
+    let (cache, watched) = (Arc::clone(cache), Arc::clone(cache));
+    registry.watch(name, move || watched.stats());
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
         Some(key) => cache.invalidate(*key),
         None => cache.clear(),
@@ -88,7 +89,8 @@ fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'s
 }
 
 fn by_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &Arc<Loader<Arc<str>, V>>) {
-    let cache = Arc::clone(cache);
+    let (cache, watched) = (Arc::clone(cache), Arc::clone(cache));
+    registry.watch(name, move || watched.cache().stats());
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
         Some(key) => cache.invalidate(&Arc::from(*key)),
         None => cache.clear(),

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use myelin_caches::Loader;
+use myelin_caches::{Loader, Registry};
 use myelin_model::state_filter::{MEMBER, Members, StateFilter, StateKey, StateMap};
 
 use crate::{CacheSizes, Storage, StorageError};
@@ -31,14 +31,19 @@ pub(crate) struct Node {
 type Chains = HashMap<i64, Arc<Node>>;
 
 impl StateGroups {
-    pub(crate) fn new(sizes: &CacheSizes) -> Self {
+    pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Arc<Self> {
         const BYTES_PER_ROW: usize = 150;
         let weigh = |_: &i64, node: &Arc<Node>| 64 + node.delta.len() * BYTES_PER_ROW;
-        Self {
+        let groups = Arc::new(Self {
             others: Loader::new(sizes.bytes(64 << 20), weigh),
             members: Loader::new(sizes.bytes(64 << 20), weigh),
             member_at: Loader::new(sizes.bytes(16 << 20), |_, _| 160),
-        }
+        });
+        let [others, members, member_at] = [(); 3].map(|()| Arc::clone(&groups));
+        registry.watch("*stateGroupCache*", move || others.others.cache().stats());
+        registry.watch("*stateGroupMembersCache*", move || members.members.cache().stats());
+        registry.watch("member_at_state_group", move || member_at.member_at.cache().stats());
+        groups
     }
 }
 
@@ -67,6 +72,8 @@ impl Storage {
             }
             Members::Some(users) => {
                 let pairs = groups.iter().flat_map(|group| users.iter().map(|user| (*group, Arc::clone(user))));
+                // An iterator kept across an await would make this future no `Send`, as far as rustc can tell.
+                let pairs: Vec<_> = pairs.collect();
                 let loader = &self.caches().state_groups.member_at;
                 let kind: Arc<str> = Arc::from(MEMBER);
                 for ((group, user), event_id) in loader.get_many(pairs, |pairs| self.load_members_at(pairs)).await? {

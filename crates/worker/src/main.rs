@@ -4,6 +4,7 @@
 mod cli;
 mod listen;
 mod logging;
+mod metrics;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,8 +65,9 @@ fn start(cli: &Cli) -> Result<()> {
 async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let storage = Storage::connect(config).await?;
     let (writer, live) = myelin_live::new(storage.initial_positions(&config.worker.stream_writers).await?);
-    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live);
+    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live.clone());
     let app = Arc::new(App::new(config, Arc::new(handlers))?);
+    metrics::register(&app.metrics, &storage, &live)?;
     warn_of_gaps(config, &app);
     let stop = CancellationToken::new();
     let listeners = TaskTracker::new();
@@ -99,6 +101,11 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     // Long-polls end now.
     writer.stop();
     listeners.wait().await;
+    if let Some(path) = &config.worker.pid_file
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!("cannot remove {}: {error}", path.display());
+    }
     storage.close().await;
     Ok(())
 }

@@ -1,0 +1,51 @@
+//! Where streams stand here, and who waits. Answers to `synapse/notifier.py` and
+//! `stream_current_position_gauge` in `synapse/storage/util/id_generators.py`.
+
+use myelin_live::Reader;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, IntGaugeVec, Opts};
+
+/// Read when asked for.
+pub struct Live {
+    reader: Reader,
+    position: IntGaugeVec,
+    listeners: IntGauge,
+    users: IntGauge,
+    rooms: IntGauge,
+}
+
+impl Live {
+    pub fn new(reader: &Reader) -> Result<Self, prometheus::Error> {
+        let position = Opts::new("synapse_storage_stream_current_position", "The stream's position as seen here");
+        Ok(Self {
+            reader: reader.clone(),
+            position: IntGaugeVec::new(position, &["stream_name"])?,
+            listeners: IntGauge::new("synapse_notifier_listeners", "Requests that wait for something new")?,
+            users: IntGauge::new("synapse_notifier_users", "Users with such requests")?,
+            rooms: IntGauge::new("synapse_notifier_rooms", "Rooms of these users")?,
+        })
+    }
+
+    fn all(&self) -> [&dyn Collector; 4] {
+        [&self.position, &self.listeners, &self.users, &self.rooms]
+    }
+}
+
+impl Collector for Live {
+    fn desc(&self) -> Vec<&Desc> {
+        self.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (stream, position) in self.reader.positions() {
+            self.position.with_label_values(&[stream.as_str()]).set(position);
+        }
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let (users, rooms) = self.reader.waiting();
+        self.listeners.set(number(self.reader.listeners()));
+        self.users.set(number(users));
+        self.rooms.set(number(rooms));
+        self.all().into_iter().flat_map(Collector::collect).collect()
+    }
+}

@@ -1,0 +1,17 @@
+//! What the parts below `rest` count, put into its exposition under Synapse's names.
+
+mod caches;
+mod live;
+
+use myelin_live::Reader;
+use myelin_rest::Metrics;
+use myelin_storage::Storage;
+
+/// Registered once, when all parts are there.
+pub fn register(metrics: &Metrics, storage: &Storage, live: &Reader) -> Result<(), prometheus::Error> {
+    for collector in storage.collectors() {
+        metrics.register(collector)?;
+    }
+    metrics.register(Box::new(caches::Caches::new(storage)?))?;
+    metrics.register(Box::new(live::Live::new(live)?))
+}
