@@ -5,5 +5,6 @@ pub mod capabilities;
 pub mod filter;
 pub mod joined_rooms;
 pub mod rooms;
+pub mod sync;
 pub mod versions;
 pub mod well_known;

@@ -1,7 +1,7 @@
 //! Client-server routes of a generic worker. Answers to `synapse/rest/client/`.
 
 use super::{Resource, Route};
-use crate::native::{account, capabilities, filter, joined_rooms, rooms, versions};
+use crate::native::{account, capabilities, filter, joined_rooms, rooms, sync, versions};
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
     Route::of(Resource::Client, methods, pattern, servlet)
@@ -61,7 +61,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET PUT DELETE", "{A}/directory/room/{room_alias}", "ClientDirectoryServer"),
     route("GET", "{A}/voip/turnServer", "VoipRestServlet"),
     route("GET PUT DELETE", "{A}/{path=pushrules/.*}", "PushRuleRestServlet"),
-    route("GET", "{R}/sync", "SyncRestServlet"),
+    route("GET", "{R}/sync", "SyncRestServlet").get(|call| Box::pin(sync::sync(call))),
     route("POST", "{U}/org.matrix.simplified_msc3575/sync", "SlidingSyncRestServlet"),
     route("GET", "{R}/user/{user_id}/filter/{filter_id}", "GetFilterRestServlet").get(|call| Box::pin(filter::get(call))),
     route("POST", "{R}/user/{user_id}/filter", "CreateFilterRestServlet").post(|call| Box::pin(filter::create(call))),
