@@ -15,7 +15,7 @@ use crate::seed::Seed;
 pub const AS_TOKEN: &str = "as-token-of-the-bridge";
 
 /// Synapse's main process summarises push actions every 30 s.
-const ROTATION: Duration = Duration::from_secs(60);
+const ROTATION: Duration = Duration::from_mins(1);
 
 /// Both workers must have seen within this what the main process has written.
 const PATIENCE: Duration = Duration::from_secs(20);
