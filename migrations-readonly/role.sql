@@ -13,24 +13,31 @@ SELECT format('GRANT UPDATE (used) ON access_tokens TO %I', :'role') WHERE to_re
 SELECT format('GRANT SELECT (account_data_type, content, stream_id, user_id) ON account_data TO %I', :'role') WHERE to_regclass('account_data') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (expiration_ts_ms, user_id) ON account_validity TO %I', :'role') WHERE to_regclass('account_validity') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (file, version) ON applied_schema_deltas TO %I', :'role') WHERE to_regclass('applied_schema_deltas') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (cache_func, instance_name, invalidation_ts, keys, stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, prev_event_id, room_id, state_key, stream_id, type) ON current_state_delta_stream TO %I', :'role') WHERE to_regclass('current_state_delta_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_id, state_key, type) ON current_state_events TO %I', :'role') WHERE to_regclass('current_state_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON deleted_pushers TO %I', :'role') WHERE to_regclass('deleted_pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_federation_outbox TO %I', :'role') WHERE to_regclass('device_federation_outbox') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (device_id, message_json, stream_id, user_id) ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
+SELECT format('GRANT DELETE ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_converted_stream_position TO %I', :'role') WHERE to_regclass('device_lists_changes_converted_stream_position') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_in_room TO %I', :'role') WHERE to_regclass('device_lists_changes_in_room') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (instance_name, room_id, stream_id, user_id) ON device_lists_changes_in_room TO %I', :'role') WHERE to_regclass('device_lists_changes_in_room') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_in_room_max_pruned_stream_id TO %I', :'role') WHERE to_regclass('device_lists_changes_in_room_max_pruned_stream_id') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_outbound_pokes TO %I', :'role') WHERE to_regclass('device_lists_outbound_pokes') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_remote_pending TO %I', :'role') WHERE to_regclass('device_lists_remote_pending') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (instance_name, stream_id, user_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, display_name, hidden, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (algorithm, device_id, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (algorithm, device_id, key_id, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON erased_users TO %I', :'role') WHERE to_regclass('erased_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, format_version, internal_metadata, json, room_id) ON event_json TO %I', :'role') WHERE to_regclass('event_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (highlight, notif, room_id, stream_ordering, thread_id, unread, user_id) ON event_push_actions TO %I', :'role') WHERE to_regclass('event_push_actions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (last_receipt_stream_ordering, notif_count, room_id, stream_ordering, thread_id, unread_count, user_id) ON event_push_summary TO %I', :'role') WHERE to_regclass('event_push_summary') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (stream_ordering) ON event_push_summary_stream_ordering TO %I', :'role') WHERE to_regclass('event_push_summary_stream_ordering') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, relates_to_id, relation_type) ON event_relations TO %I', :'role') WHERE to_regclass('event_relations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group) ON event_to_state_groups TO %I', :'role') WHERE to_regclass('event_to_state_groups') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, origin_server_ts, outlier, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (event_stream_ordering) ON ex_outlier_stream TO %I', :'role') WHERE to_regclass('ex_outlier_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, event_stream_ordering, instance_name) ON ex_outlier_stream TO %I', :'role') WHERE to_regclass('ex_outlier_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (ignored_user_id, ignorer_user_id) ON ignored_users TO %I', :'role') WHERE to_regclass('ignored_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
@@ -38,33 +45,38 @@ SELECT format('GRANT SELECT (event_id, membership, room_id, user_id) ON local_cu
 SELECT format('GRANT SELECT (timestamp, user_id) ON monthly_active_users TO %I', :'role') WHERE to_regclass('monthly_active_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id) ON partial_state_rooms TO %I', :'role') WHERE to_regclass('partial_state_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (enabled, feature, user_id) ON per_user_experimental_features TO %I', :'role') WHERE to_regclass('per_user_experimental_features') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON presence_stream TO %I', :'role') WHERE to_regclass('presence_stream') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON profile_updates TO %I', :'role') WHERE to_regclass('profile_updates') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON push_rules_stream TO %I', :'role') WHERE to_regclass('push_rules_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (currently_active, last_active_ts, last_federation_update_ts, last_user_sync_ts, state, status_msg, stream_id, user_id) ON presence_stream TO %I', :'role') WHERE to_regclass('presence_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (action, stream_id, user_id) ON profile_updates TO %I', :'role') WHERE to_regclass('profile_updates') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (actions, conditions, priority, priority_class, rule_id, user_name) ON push_rules TO %I', :'role') WHERE to_regclass('push_rules') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (enabled, rule_id, user_name) ON push_rules_enable TO %I', :'role') WHERE to_regclass('push_rules_enable') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (stream_id, user_id) ON push_rules_stream TO %I', :'role') WHERE to_regclass('push_rules_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (id) ON pushers TO %I', :'role') WHERE to_regclass('pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON quarantined_media_changes TO %I', :'role') WHERE to_regclass('quarantined_media_changes') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON receipts_linearized TO %I', :'role') WHERE to_regclass('receipts_linearized') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (data, event_id, event_stream_ordering, instance_name, receipt_type, room_id, stream_id, thread_id, user_id) ON receipts_linearized TO %I', :'role') WHERE to_regclass('receipts_linearized') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, recheck, redacts) ON redactions TO %I', :'role') WHERE to_regclass('redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, reason) ON rejections TO %I', :'role') WHERE to_regclass('rejections') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON room_account_data TO %I', :'role') WHERE to_regclass('room_account_data') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (account_data_type, content, room_id, stream_id, user_id) ON room_account_data TO %I', :'role') WHERE to_regclass('room_account_data') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (redact_end_ordering, redacting_event_id, room_id, user_id) ON room_ban_redactions TO %I', :'role') WHERE to_regclass('room_ban_redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (avatar_url, display_name, event_id, forgotten, membership, room_id, user_id) ON room_memberships TO %I', :'role') WHERE to_regclass('room_memberships') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON room_tags_revisions TO %I', :'role') WHERE to_regclass('room_tags_revisions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (content, room_id, tag, user_id) ON room_tags TO %I', :'role') WHERE to_regclass('room_tags') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (room_id, stream_id, user_id) ON room_tags_revisions TO %I', :'role') WHERE to_regclass('room_tags_revisions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (compat_version) ON schema_compat_version TO %I', :'role') WHERE to_regclass('schema_compat_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE to_regclass('schema_version') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, state_key) ON state_events TO %I', :'role') WHERE to_regclass('state_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (prev_state_group, state_group) ON state_group_edges TO %I', :'role') WHERE to_regclass('state_group_edges') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group, state_key, type) ON state_groups_state TO %I', :'role') WHERE to_regclass('state_groups_state') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON sticky_events TO %I', :'role') WHERE to_regclass('sticky_events') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, room_id, stream_id) ON sticky_events TO %I', :'role') WHERE to_regclass('sticky_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, stream_name) ON stream_positions TO %I', :'role') WHERE to_regclass('stream_positions') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON thread_subscriptions TO %I', :'role') WHERE to_regclass('thread_subscriptions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, room_id, stream_id, user_id) ON thread_subscriptions TO %I', :'role') WHERE to_regclass('thread_subscriptions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, room_id, stream_ordering) ON timeline_gaps TO %I', :'role') WHERE to_regclass('timeline_gaps') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON un_partial_stated_event_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_event_stream') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (room_id, stream_id) ON un_partial_stated_room_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_room_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, instance_name, rejection_status_changed, stream_id) ON un_partial_stated_event_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_event_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (instance_name, room_id, stream_id) ON un_partial_stated_room_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_room_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (filter_id, filter_json, full_user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (filter_id, filter_json, full_user_id, user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (stream_id) ON user_signature_stream TO %I', :'role') WHERE to_regclass('user_signature_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (from_user_id, instance_name, stream_id, user_ids) ON user_signature_stream TO %I', :'role') WHERE to_regclass('user_signature_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_guest, locked, name, shadow_banned, suspended, user_type) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (presence_stream_id, user_id) ON users_to_send_full_presence_to TO %I', :'role') WHERE to_regclass('users_to_send_full_presence_to') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') WHERE to_regclass('account_data_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_inbox_sequence TO %I', :'role') WHERE to_regclass('device_inbox_sequence') IS NOT NULL \gexec

@@ -4,7 +4,9 @@
 mod cache;
 mod loader;
 mod registry;
+mod response;
 
 pub use cache::{Cache, Stats};
 pub use loader::Loader;
 pub use registry::Registry;
+pub use response::ResponseCache;

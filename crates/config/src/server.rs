@@ -1,5 +1,7 @@
 //! What the homeserver is and what its answers depend on. Answers to `synapse/config/server.py` and its neighbours.
 
+use std::collections::BTreeSet;
+
 use crate::error::ConfigError;
 use crate::section::Section;
 
@@ -30,6 +32,9 @@ pub struct Server {
     pub delegated_auth: bool,
     pub retention_enabled: bool,
     pub include_profile_updates_in_sync: bool,
+    /// `push.enabled`: without it nothing is counted as unread.
+    pub push_enabled: bool,
+    pub rooms_to_exclude_from_presence: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +89,8 @@ pub struct Experimental {
     pub msc4293: bool,
     pub msc4306: bool,
     pub msc4354: bool,
+    /// Names of all switches that are on, also of those that only push rules ask for.
+    pub enabled: BTreeSet<String>,
     pub msc4446: bool,
     pub msc4452: bool,
     pub msc4491: bool,
@@ -119,6 +126,8 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
         modules,
         delegated_auth: root.section("matrix_authentication_service")?.flag("enabled", false),
         retention_enabled: root.section("retention")?.flag("enabled", false),
+        push_enabled: root.section("push")?.flag("enabled", true),
+        rooms_to_exclude_from_presence: root.texts("rooms_to_exclude_from_presence")?,
         include_profile_updates_in_sync: root.flag("include_profile_updates_in_sync", false),
         server_name,
     })
@@ -185,6 +194,7 @@ fn read_experimental(root: &Section<'_>) -> Result<Experimental, ConfigError> {
         msc4293: flag("msc4293_enabled"),
         msc4306: flag("msc4306_enabled"),
         msc4354: flag("msc4354_enabled"),
+        enabled: experimental.keys().filter(|name| flag(name)).map(str::to_owned).collect(),
         msc4446: flag("msc4446_enabled"),
         msc4452: flag("msc4452_enabled"),
         msc4491: flag("msc4491_enabled"),

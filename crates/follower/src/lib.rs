@@ -1,1 +1,133 @@
-//! To be filled.
+//! Follows what the other processes write: wire, then invalidate, then advance, then wake.
+//! Answers to `synapse/replication/tcp/handler.py` and `client.py`.
+//!
+//! Each stream has a task of its own: one that waits for its writer does not hold up the others.
+
+mod apply;
+mod stats;
+mod stream;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use myelin_config::Config;
+use myelin_live::{Reader, Writer};
+use myelin_model::StreamName;
+use myelin_replication::{Client, Command, Commands, Incoming};
+use myelin_storage::{Storage, StorageError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use stats::Stats;
+
+use stream::{Line, StreamTask};
+
+/// Lines of one stream that wait while the stream catches up. Beyond, the stream begins anew.
+const QUEUE: usize = 10_000;
+/// Unknown names remembered, so that each is warned of once.
+const MAX_WARNED: usize = 100;
+
+/// What every stream's task works with.
+struct Shared {
+    config: Arc<Config>,
+    writer: Writer,
+    reader: Reader,
+    storage: Storage,
+    http: Client,
+    commands: Commands,
+    stats: Arc<Stats>,
+    stop: CancellationToken,
+}
+
+/// Owns the present's only `Writer`.
+pub struct Follower {
+    shared: Arc<Shared>,
+    queues: BTreeMap<StreamName, mpsc::Sender<Line>>,
+    warned: HashSet<String>,
+}
+
+impl Follower {
+    /// Presence is loaded before anything is followed, and each stream's task is started.
+    pub async fn start(
+        config: Arc<Config>,
+        writer: Writer,
+        storage: Storage,
+        http: Client,
+        commands: Commands,
+        stop: CancellationToken,
+    ) -> Result<Self, StorageError> {
+        for presence in storage.active_presence().await? {
+            writer.set_presence(presence);
+        }
+        let (reader, stats) = (writer.reader(), Arc::new(Stats::default()));
+        let shared = Arc::new(Shared { config, writer, reader, storage, http, commands, stats, stop });
+        let start = |stream| {
+            let (queue, lines) = mpsc::channel(QUEUE);
+            tokio::spawn(StreamTask::new(Arc::clone(&shared), stream).run(lines));
+            (stream, queue)
+        };
+        let queues = StreamName::ALL.into_iter().map(start).collect();
+        Ok(Self { queues, warned: HashSet::new(), shared })
+    }
+
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.shared.stats)
+    }
+
+    /// Until the connection's task or the process ends; then every long-poll ends too.
+    pub async fn run(mut self, mut incoming: mpsc::Receiver<Incoming>) {
+        let stop = self.shared.stop.clone();
+        loop {
+            let next = tokio::select! {
+                next = incoming.recv() => next,
+                () = stop.cancelled() => None,
+            };
+            match next {
+                Some(Incoming::Connected) => self.broadcast(),
+                // What was missed shows when positions come again.
+                Some(Incoming::Lost) => {}
+                Some(Incoming::Command(command)) => self.dispatch(command),
+                None => break,
+            }
+        }
+        self.shared.writer.stop();
+    }
+
+    fn broadcast(&self) {
+        for (stream, queue) in &self.queues {
+            if queue.try_send(Line::Connected).is_err() {
+                self.shared.stats.overflow(*stream);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, command: Command) {
+        self.shared.stats.command(command.name());
+        let (name, instance, line) = match command {
+            Command::Rdata { stream, instance, token, row } => {
+                let received = Instant::now();
+                (stream, Arc::clone(&instance), Line::Rdata { instance, token, row, received })
+            }
+            Command::Position { stream, instance, prev, new } => {
+                (stream, Arc::clone(&instance), Line::Position { instance, prev, new })
+            }
+            // The others concern writers, senders and the main process.
+            _ => return,
+        };
+        if *instance == *self.shared.config.worker.name {
+            return;
+        }
+        let Ok(stream) = name.parse::<StreamName>() else {
+            if self.warned.len() < MAX_WARNED && self.warned.insert(name.clone()) {
+                tracing::warn!("the stream {name:?} is not known and not followed");
+            }
+            return;
+        };
+        if let Some(queue) = self.queues.get(&stream)
+            && queue.try_send(line).is_err()
+        {
+            self.shared.stats.overflow(stream);
+        }
+    }
+}

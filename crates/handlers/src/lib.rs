@@ -2,22 +2,35 @@
 //!
 //! Architecture invariant: no axum types here, and no SQL.
 
+pub mod account;
 pub mod auth;
 pub mod auth_room;
+pub mod capabilities;
 pub mod event_json;
+pub mod filter;
+pub mod filtering;
+mod presence_duty;
+mod python_text;
 pub mod relations;
 pub mod room_event;
 pub mod room_members;
 pub mod room_state;
+pub mod sections;
 pub mod stream_token;
+pub mod sync;
+pub mod versions;
 pub mod visibility;
 
 use std::sync::Arc;
 
 use myelin_config::Config;
 use myelin_live::Reader;
-use myelin_model::MatrixError;
+use myelin_model::{MatrixError, Requester};
+use myelin_replication::{Client, Command, Commands};
 use myelin_storage::Storage;
+use presence_duty::{PresenceDuty, Syncing};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 pub type Result<T> = std::result::Result<T, MatrixError>;
 
@@ -26,11 +39,70 @@ pub struct Handlers {
     pub config: Arc<Config>,
     pub storage: Storage,
     pub live: Reader,
+    /// Which member events a device was already sent.
+    pub lazy_members: sync::LazyLoadedMembers,
+    pub sync_responses: sync::SyncResponses,
     pub(crate) auth: auth::Auth,
+    presence_duty: Arc<PresenceDuty>,
+    commands: Commands,
 }
 
 impl Handlers {
-    pub fn new(config: Arc<Config>, storage: Storage, live: Reader) -> Self {
-        Self { auth: auth::Auth::new(&config), config, storage, live }
+    pub fn new(config: Arc<Config>, storage: Storage, live: Reader, http: Client, commands: Commands) -> Self {
+        let keep = u64::try_from(config.server.caches.sync_response_cache_duration).unwrap_or_default();
+        Self {
+            auth: auth::Auth::new(&config),
+            presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
+            commands,
+            config,
+            storage,
+            live,
+            lazy_members: sync::LazyLoadedMembers::default(),
+            sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
+        }
     }
+
+    /// Tells the writer of presence that a device syncs, for as long as the result lives.
+    pub async fn user_syncing(&self, requester: &Requester, set_presence: &str) -> Option<Syncing> {
+        self.presence_duty.user_syncing(requester, set_presence).await
+    }
+
+    /// What other processes must hear from this one: who syncs, and who was seen. Until `stop`.
+    pub async fn tell_others(&self, stop: CancellationToken) {
+        let (seen, mut told) = mpsc::channel(SEEN);
+        self.on_user_seen(seen);
+        let forward = async {
+            while let Some(seen) = told.recv().await {
+                let data = serde_json::json!([
+                    seen.access_token,
+                    seen.ip,
+                    seen.user_agent,
+                    seen.device_id.as_deref(),
+                    seen.last_seen
+                ]);
+                self.commands.send(&Command::UserIp { user_id: seen.user_id.to_string(), data });
+            }
+        };
+        tokio::join!(self.presence_duty.run(stop.clone()), async {
+            tokio::select! {
+                () = forward => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// `is_feature_enabled`: `feature` such as `msc4222`, for everybody or for this user.
+    pub async fn is_feature_enabled(&self, user_id: &str, feature: &str) -> Result<bool> {
+        let everybody = self.config.server.experimental.enabled.contains(&format!("{feature}_enabled"));
+        Ok(everybody || self.storage.list_enabled_features(user_id).await?.contains(feature))
+    }
+}
+
+/// Users seen and not yet told of; beyond, they are told of the next time.
+const SEEN: usize = 1_000;
+
+/// Milliseconds since the epoch, as ages count from.
+pub fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -23,6 +23,12 @@ impl Changes {
         since < self.earliest || self.by_entity.get(entity).is_some_and(|position| *position > since)
     }
 
+    /// Everything that changed after `since`; `None`: too long ago to know.
+    pub fn changed_since(&self, since: i64) -> Option<Vec<Arc<str>>> {
+        let newer = || self.by_position.range(since.saturating_add(1)..);
+        (since >= self.earliest).then(|| newer().flat_map(|(_, entities)| entities).cloned().collect())
+    }
+
     pub fn note(&mut self, entity: &Arc<str>, position: i64) {
         if position <= self.earliest {
             return;

@@ -288,6 +288,15 @@ impl Reader {
         entities.into_iter().filter(|entity| may(entity)).cloned().collect()
     }
 
+    /// Everything that changed after `since`; `None`: too long ago to know.
+    pub fn changed_since(&self, what: Changed, since: i64) -> Option<Vec<Arc<str>>> {
+        let state = self.shared.state();
+        match state.changes.get(&what) {
+            Some(changes) => changes.changed_since(since),
+            None => (since >= state.start_of(what)).then(Vec::new),
+        }
+    }
+
     /// Who types in a room, if anything is known of it.
     pub fn typing(&self, room_id: &str) -> Option<RoomTyping> {
         self.shared.state().typing.get(room_id).cloned()

@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod event;
+pub mod identifiers;
 pub mod initial;
 pub mod position;
 pub mod presence;

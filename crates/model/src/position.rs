@@ -48,6 +48,15 @@ impl MultiWriterPosition {
     }
 
     /// Moves every writer to the further of the two positions.
+    /// No writer beyond `max`: `bound_stream_token`.
+    pub fn bound(&mut self, max: i64) {
+        self.base = self.base.min(max);
+        self.writers.retain(|_, position| {
+            *position = (*position).min(max);
+            *position > self.base
+        });
+    }
+
     pub fn merge(&mut self, other: &Self) {
         let base = self.base.max(other.base);
         let names: Vec<Arc<str>> = self.writers.keys().chain(other.writers.keys()).cloned().collect();

@@ -104,7 +104,7 @@ fn unquote_plus(text: &str) -> Vec<u8> {
 
 /// Python's `int(bytes)`: surrounding white space, a sign, single underscores between digits. Values beyond
 /// 64 bits are clamped; no parameter means anything there.
-fn python_int(text: &[u8]) -> Option<i64> {
+pub(crate) fn python_int(text: &[u8]) -> Option<i64> {
     let text = str::from_utf8(text).ok()?;
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let (negative, digits) = match text.as_bytes().first()? {

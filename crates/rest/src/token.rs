@@ -6,7 +6,6 @@ use myelin_model::MatrixError;
 use crate::query::Query;
 
 /// Whether a request carries anything that looks like a token: `has_access_token`.
-#[expect(dead_code, reason = "remove this line with the first route that knows users but does not demand one")]
 pub fn has_token(headers: &HeaderMap, query: &Query) -> bool {
     headers.contains_key(header::AUTHORIZATION) || query.has("access_token")
 }

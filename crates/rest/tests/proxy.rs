@@ -15,9 +15,11 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use myelin_handlers::Handlers;
 use myelin_model::InitialPositions;
+use myelin_replication::Client;
 use myelin_rest::{App, router};
 use myelin_storage::Storage;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// A worker with these lines added to its yaml.
@@ -32,7 +34,10 @@ fn worker(lines: &str) -> Router {
     std::fs::write(&file, format!("{common}{lines}")).unwrap();
     let config = Arc::new(myelin_config::load(&[file]).unwrap());
     let (_, live) = myelin_live::new(InitialPositions::default());
-    let handlers = Handlers::new(Arc::clone(&config), Storage::open(&config).unwrap(), live);
+    // Nobody answers there; what is sent is dropped.
+    let (_, commands) = myelin_replication::connect(&config, CancellationToken::new()).unwrap();
+    let http = Client::new(&config);
+    let handlers = Handlers::new(Arc::clone(&config), Storage::open(&config).unwrap(), live, http, commands);
     router(Arc::new(App::new(&config, Arc::new(handlers)).unwrap()), &config.worker.listeners[0])
 }
 

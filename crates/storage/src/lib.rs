@@ -4,12 +4,18 @@
 //! Architecture invariants: no clock and no "now" here; no HTTP and no Redis; the schema is never changed;
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
+pub mod account_data;
 pub mod admin_client_config;
 mod auth_caches;
+mod cache;
 mod checks;
+mod device_lists;
+mod deviceinbox;
 pub mod devices;
+pub mod end_to_end_keys;
 mod error;
 pub mod event_cache;
+pub mod event_push_actions;
 pub mod events_worker;
 mod experimental_features;
 mod filtering;
@@ -19,14 +25,19 @@ mod instance_map;
 mod metrics;
 mod monthly_active_users;
 mod pool;
+mod presence;
+pub mod push_rule;
+pub mod receipts;
 pub mod registration;
 pub mod relations;
+mod replication;
 mod room_caches;
 pub mod roommember;
 pub mod state;
 mod state_groups;
 pub mod stream;
 pub mod tables;
+mod user_caches;
 
 use std::panic::Location;
 use std::sync::{Arc, RwLock};
@@ -42,6 +53,7 @@ use metrics::{StorageMetrics, Timed};
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
 pub use pool::CacheSizes;
+pub use replication::StreamUpdates;
 
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
@@ -53,11 +65,14 @@ struct Inner {
     /// The data store `state`; the same pool unless `databases` splits them.
     state: PgPool,
     registry: Registry,
+    /// Cache names that nobody here knows.
+    warned: cache::Warned,
     metrics: StorageMetrics,
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
+    users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
 }
 
@@ -83,8 +98,10 @@ impl Storage {
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
+            warned: cache::Warned::default(),
             metrics,
         })))
     }
@@ -114,6 +131,11 @@ impl Storage {
     /// State, members and what else is remembered of rooms.
     pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
         &self.0.rooms
+    }
+
+    /// Account data, push rules and keys of users.
+    pub(crate) fn users(&self) -> &user_caches::UserCaches {
+        &self.0.users
     }
 
     /// Accounts, tokens and devices.

@@ -128,6 +128,28 @@ impl Storage {
         Ok(rows.into_iter().map(|(id,)| Arc::from(id)).collect())
     }
 
+    /// `events_have_relations`: of `parent_ids`, those that events of these senders and types relate to.
+    /// An empty list restricts nothing.
+    pub async fn events_have_relations(
+        &self,
+        parent_ids: &[Arc<str>],
+        senders: &[String],
+        types: &[String],
+    ) -> Result<HashSet<Arc<str>>, StorageError> {
+        let ids: Vec<&str> = parent_ids.iter().map(|id| &**id).collect();
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT DISTINCT relates_to_id FROM event_relations INNER JOIN events USING (event_id)
+             WHERE relates_to_id = ANY($1) AND (cardinality($2::text[]) = 0 OR sender = ANY($2))
+                 AND (cardinality($3::text[]) = 0 OR relation_type = ANY($3))",
+        )
+        .bind(ids)
+        .bind(senders)
+        .bind(types)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|(id,)| id.into()).collect())
+    }
+
     /// The replies of each thread, oldest first, as (event id, sender): for readers who ignore somebody.
     pub async fn get_thread_replies(
         &self,

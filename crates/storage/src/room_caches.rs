@@ -12,7 +12,7 @@ use crate::relations::{References, ThreadSummary};
 use crate::roommember::{Profiles, RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
 
-type ById<V> = Arc<Cache<Arc<str>, V>>;
+pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
 
 pub(crate) struct RoomCaches {
     pub(crate) state_groups: Arc<StateGroups>,
@@ -27,7 +27,8 @@ pub(crate) struct RoomCaches {
     pub(crate) forgotten_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) ignored_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
-    pub(crate) partial_state: ById<bool>,
+    /// All of them: they are few.
+    pub(crate) partial_state: Arc<Cache<(), Arc<HashSet<Arc<str>>>>>,
     pub(crate) references: Arc<Loader<Arc<str>, References>>,
     pub(crate) edits: Arc<Loader<Arc<str>, Option<Arc<str>>>>,
     pub(crate) threads: Arc<Loader<Arc<str>, Option<ThreadSummary>>>,
@@ -48,7 +49,7 @@ impl RoomCaches {
             forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
-            partial_state: by_id(ids, |id, _| id.len() + 64),
+            partial_state: Arc::new(Cache::new(ids, |(), rooms| 64 + rooms.len() * 64)),
             references: Arc::new(Loader::new(ids, |_, list: &References| 100 + list.len() * 150)),
             edits: Arc::new(Loader::new(ids, |_, _| 200)),
             threads: Arc::new(Loader::new(ids, |_, _| 200)),
@@ -66,7 +67,9 @@ impl RoomCaches {
         by_first_key(registry, "get_rooms_for_user", &self.rooms_of);
         by_first_key(registry, "get_forgotten_rooms_for_user", &self.forgotten_by);
         by_first_key(registry, "ignored_users", &self.ignored_by);
-        by_first_key(registry, "is_partial_state_room", &self.partial_state);
+        let (partial_state, watched) = (Arc::clone(&self.partial_state), Arc::clone(&self.partial_state));
+        registry.watch("is_partial_state_room", move || watched.stats());
+        registry.register("is_partial_state_room", move |_| partial_state.clear());
         by_key(registry, "_get_state_group_for_event", &self.state_group_of);
         by_key(registry, "is_user_erased", &self.erased);
         by_key(registry, "get_references_for_event", &self.references);
@@ -75,11 +78,11 @@ impl RoomCaches {
     }
 }
 
-fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -> ById<V> {
+pub(crate) fn by_id<V: Clone>(bytes: usize, weigh: fn(&Arc<str>, &V) -> usize) -> ById<V> {
     Arc::new(Cache::new(bytes, weigh))
 }
 
-fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
+pub(crate) fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &ById<V>) {
     let (cache, watched) = (Arc::clone(cache), Arc::clone(cache));
     registry.watch(name, move || watched.stats());
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {

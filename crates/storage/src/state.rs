@@ -121,14 +121,17 @@ impl Storage {
 
     /// `is_partial_state_room`: whether the room's state is still being fetched after a fast join.
     pub async fn is_partial_state_room(&self, room_id: &str) -> Result<bool, StorageError> {
+        Ok(self.partial_state_rooms().await?.contains(room_id))
+    }
+
+    /// Every room for which `is_partial_state_room` holds; mostly there is none.
+    pub async fn partial_state_rooms(&self) -> Result<Arc<HashSet<Arc<str>>>, StorageError> {
         let load = || async {
-            let row: Option<(i32,)> = sqlx::query_as("SELECT 1 FROM partial_state_rooms WHERE room_id = $1")
-                .bind(room_id)
-                .fetch_optional(self.pool())
-                .await?;
-            Ok(row.is_some())
+            let rows: Vec<(String,)> =
+                sqlx::query_as("SELECT room_id FROM partial_state_rooms").fetch_all(self.pool()).await?;
+            Ok(Arc::new(rows.into_iter().map(|(room_id,)| Arc::from(room_id)).collect()))
         };
-        self.caches().partial_state.get_or_load(Arc::from(room_id), load).await
+        self.caches().partial_state.get_or_load((), load).await
     }
 }
 

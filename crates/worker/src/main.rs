@@ -12,7 +12,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use myelin_config::{Bind, Config, ListenerKind};
+use myelin_follower::Follower;
 use myelin_handlers::Handlers;
+use myelin_replication::Client;
 use myelin_rest::routes::Mounts;
 use myelin_rest::routes::print::{Style, print};
 use myelin_rest::{App, metrics_router, router};
@@ -65,11 +67,21 @@ fn start(cli: &Cli) -> Result<()> {
 async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let storage = Storage::connect(config).await?;
     let (writer, live) = myelin_live::new(storage.initial_positions(&config.worker.stream_writers).await?);
-    let handlers = Handlers::new(Arc::clone(config), storage.clone(), live.clone());
-    let app = Arc::new(App::new(config, Arc::new(handlers))?);
+    let stop = CancellationToken::new();
+    let (incoming, commands) = myelin_replication::connect(config, stop.clone())?;
+    let http = Client::new(config);
+    let follower =
+        Follower::start(Arc::clone(config), writer, storage.clone(), http.clone(), commands.clone(), stop.clone())
+            .await?;
+    let following = tokio::spawn(follower.run(incoming));
+    let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands));
+    let telling = tokio::spawn({
+        let (handlers, stop) = (Arc::clone(&handlers), stop.clone());
+        async move { handlers.tell_others(stop).await }
+    });
+    let app = Arc::new(App::new(config, handlers)?);
     metrics::register(&app.metrics, &storage, &live)?;
     warn_of_gaps(config, &app);
-    let stop = CancellationToken::new();
     let listeners = TaskTracker::new();
     for listener in &config.worker.listeners {
         let router = match listener.kind {
@@ -97,9 +109,10 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
     until_told_to_stop(config, logging).await?;
     notify(&[NotifyState::Stopping]);
+    // No new connections; the follower ends, and with it every long-poll.
     stop.cancel();
-    // Long-polls end now.
-    writer.stop();
+    following.await?;
+    telling.await?;
     listeners.wait().await;
     if let Some(path) = &config.worker.pid_file
         && let Err(error) = std::fs::remove_file(path)

@@ -1,7 +1,7 @@
 //! Client-server routes of a generic worker. Answers to `synapse/rest/client/`.
 
 use super::{Resource, Route};
-use crate::native::rooms;
+use crate::native::{account, capabilities, filter, joined_rooms, rooms, sync, versions};
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
     Route::of(Resource::Client, methods, pattern, servlet)
@@ -15,7 +15,7 @@ const fn media(methods: &'static str, pattern: &'static str, servlet: &'static s
 /// In order of registration: the first pattern that matches a path decides.
 #[rustfmt::skip]
 pub(super) const ROUTES: [Route; 104] = [
-    route("GET", "/_matrix/client/versions", "VersionsRestServlet"),
+    route("GET", "/_matrix/client/versions", "VersionsRestServlet").get(|call| Box::pin(versions::versions(call))),
     route("GET", "{A}/initialSync", "InitialSyncRestServlet"),
     route("GET", "{A}/rooms/{room_id}/initialSync", "RoomInitialSyncRestServlet"),
     route("GET", "{A}/events", "EventStreamRestServlet"),
@@ -42,7 +42,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET", "{U}/im.nheko.summary/summary/{room_identifier}", "RoomSummaryRestServlet"),
     route("GET", "{V}/room_summary/{room_identifier}", "RoomSummaryRestServlet"),
     route("GET", "{A}/rooms/{room_id}/event/{event_id}", "RoomEventServlet").get(|call| Box::pin(rooms::event(call))),
-    route("GET", "{A}/joined_rooms", "JoinedRoomsRestServlet"),
+    route("GET", "{A}/joined_rooms", "JoinedRoomsRestServlet").get(|call| Box::pin(joined_rooms::joined_rooms(call))),
     route("GET", "{U}/org.matrix.msc2432/rooms/{room_id}/aliases", "RoomAliasListServlet"),
     route("GET", "/_matrix/client/(r0|v3)/rooms/{room_id}/aliases", "RoomAliasListServlet"),
     route("POST", "{A}/search", "SearchRestServlet"),
@@ -61,12 +61,12 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET PUT DELETE", "{A}/directory/room/{room_alias}", "ClientDirectoryServer"),
     route("GET", "{A}/voip/turnServer", "VoipRestServlet"),
     route("GET PUT DELETE", "{A}/{path=pushrules/.*}", "PushRuleRestServlet"),
-    route("GET", "{R}/sync", "SyncRestServlet"),
+    route("GET", "{R}/sync", "SyncRestServlet").get(|call| Box::pin(sync::sync(call))),
     route("POST", "{U}/org.matrix.simplified_msc3575/sync", "SlidingSyncRestServlet"),
-    route("GET", "{R}/user/{user_id}/filter/{filter_id}", "GetFilterRestServlet"),
-    route("POST", "{R}/user/{user_id}/filter", "CreateFilterRestServlet"),
+    route("GET", "{R}/user/{user_id}/filter/{filter_id}", "GetFilterRestServlet").get(|call| Box::pin(filter::get(call))),
+    route("POST", "{R}/user/{user_id}/filter", "CreateFilterRestServlet").post(|call| Box::pin(filter::create(call))),
     route("GET POST", "{R}/account/3pid", "ThreepidRestServlet"),
-    route("GET", "{R}/account/whoami", "WhoamiRestServlet"),
+    route("GET", "{R}/account/whoami", "WhoamiRestServlet").get(|call| Box::pin(account::whoami(call))),
     route("POST", "{R}/account/deactivate", "DeactivateAccountRestServlet"),
     route("GET", "{R}/register/available", "UsernameAvailabilityRestServlet"),
     route("GET", "{VU}/register/m.login.registration_token/validity", "RegistrationTokenValidityRestServlet"),
@@ -92,7 +92,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET PUT DELETE", "{R}/devices/{device_id}", "DeviceRestServlet"),
     route("PUT", "{R}/sendToDevice/{message_type}/{txn_id}", "SendToDeviceRestServlet"),
     route("POST", "{R}/user_directory/search", "UserDirectorySearchRestServlet"),
-    route("GET", "{R}/capabilities", "CapabilitiesRestServlet"),
+    route("GET", "{R}/capabilities", "CapabilitiesRestServlet").get(|call| Box::pin(capabilities::capabilities(call))),
     route("GET", "{VU}/rooms/{room_id}/relations/{parent_id}[/{relation_type}[/{event_type}]]", "RelationPaginationServlet"),
     route("GET", "{V}/rooms/{room_id}/threads", "ThreadsServlet"),
     route("GET", "{R}/password_policy", "PasswordPolicyServlet"),

@@ -54,7 +54,6 @@ impl Route {
         self
     }
 
-    #[expect(dead_code, reason = "remove this line with the first POST")]
     const fn post(mut self, endpoint: Endpoint) -> Self {
         self.post = Some(endpoint);
         self

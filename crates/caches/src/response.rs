@@ -1,0 +1,163 @@
+//! One computation for equal requests, and its result for a while after. Answers to
+//! `synapse/util/caches/response_cache.py`.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+
+/// Results kept at most; the oldest go first.
+const MAX_KEPT: usize = 10_000;
+
+/// Requests are equal when their keys are.
+pub struct ResponseCache<T: Clone> {
+    entries: Mutex<Entries<T>>,
+    keep_for: Duration,
+}
+
+struct Entries<T: Clone> {
+    by_key: HashMap<String, Entry<T>>,
+    /// In the order in which they expire.
+    kept: VecDeque<(Instant, String)>,
+}
+
+enum Entry<T: Clone> {
+    /// Only the requests that wait for it keep it alive.
+    Running(WeakShared<BoxFuture<'static, T>>),
+    Done(T, Instant),
+}
+
+impl<T: Clone> Entries<T> {
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, _)) = self.kept.front() {
+            if *at > now && self.kept.len() <= MAX_KEPT {
+                return;
+            }
+            if let Some((at, key)) = self.kept.pop_front()
+                && matches!(self.by_key.get(&key), Some(Entry::Done(_, until)) if *until == at)
+            {
+                self.by_key.remove(&key);
+            }
+        }
+    }
+
+    fn running(&mut self, key: &str) -> Option<Shared<BoxFuture<'static, T>>> {
+        match self.by_key.get(key) {
+            Some(Entry::Running(work)) => work.upgrade(),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
+    pub fn new(keep_for: Duration) -> Self {
+        let entries = Entries { by_key: HashMap::new(), kept: VecDeque::new() };
+        Self { entries: Mutex::new(entries), keep_for }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries<T>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The result of `work`, shared with every equal request meanwhile, and later if `worth_keeping`.
+    pub async fn wrap(
+        &self,
+        key: String,
+        work: impl Future<Output = T> + Send + 'static,
+        worth_keeping: impl FnOnce(&T) -> bool,
+    ) -> T {
+        let work = {
+            let mut entries = self.entries();
+            entries.expire(Instant::now());
+            if let Some(Entry::Done(result, _)) = entries.by_key.get(&key) {
+                return result.clone();
+            }
+            entries.running(&key).unwrap_or_else(|| {
+                let work = work.boxed().shared();
+                if let Some(weak) = work.downgrade() {
+                    entries.by_key.insert(key.clone(), Entry::Running(weak));
+                }
+                work
+            })
+        };
+        let mine = Abandoned { cache: self, key: &key };
+        let result = work.await;
+        std::mem::forget(mine);
+        self.finish(key, &result, worth_keeping(&result));
+        result
+    }
+
+    /// The first of the waiting requests to come here decides.
+    fn finish(&self, key: String, result: &T, keep: bool) {
+        let mut entries = self.entries();
+        if matches!(entries.by_key.get(&key), Some(Entry::Done(..))) {
+            return;
+        }
+        if keep && !self.keep_for.is_zero() {
+            let until = Instant::now() + self.keep_for;
+            entries.kept.push_back((until, key.clone()));
+            entries.by_key.insert(key, Entry::Done(result.clone(), until));
+        } else {
+            entries.by_key.remove(&key);
+        }
+    }
+}
+
+/// A request that went away while it waited: the last one takes the entry along.
+struct Abandoned<'a, T: Clone> {
+    cache: &'a ResponseCache<T>,
+    key: &'a str,
+}
+
+impl<T: Clone> Drop for Abandoned<'_, T> {
+    fn drop(&mut self) {
+        let mut entries = self.cache.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ours is dropped first, so that the last one finds nobody.
+        if matches!(entries.by_key.get(self.key), Some(Entry::Running(work)) if work.upgrade().is_none()) {
+            entries.by_key.remove(self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Notify;
+
+    #[tokio::test]
+    async fn equal_requests_share_one_computation() {
+        let cache = ResponseCache::new(Duration::from_mins(1));
+        let (runs, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let work = || {
+            let (runs, go) = (Arc::clone(&runs), Arc::clone(&go));
+            async move {
+                go.notified().await;
+                runs.fetch_add(1, Ordering::SeqCst)
+            }
+        };
+        let (a, b, ()) = tokio::join!(
+            cache.wrap("k".to_owned(), work(), |_| true),
+            cache.wrap("k".to_owned(), work(), |_| true),
+            async { go.notify_one() }
+        );
+        assert_eq!((a, b), (0, 0));
+        assert_eq!(cache.wrap("k".to_owned(), work(), |_| true).await, 0);
+        go.notify_one();
+        assert_eq!(cache.wrap("other".to_owned(), work(), |_| false).await, 1);
+        go.notify_one();
+        assert_eq!(cache.wrap("other".to_owned(), work(), |_| false).await, 2);
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_computation_leaves_nothing() {
+        let cache: ResponseCache<()> = ResponseCache::new(Duration::from_mins(1));
+        let wait = cache.wrap("k".to_owned(), std::future::pending(), |()| true);
+        assert!(wait.now_or_never().is_none());
+        assert!(cache.entries().by_key.is_empty());
+    }
+}

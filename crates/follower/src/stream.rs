@@ -1,0 +1,187 @@
+//! One stream, in order: what counts, what is missing. Answers to `_StreamQueueItem` and `_process_position` in
+//! `synapse/replication/tcp/handler.py`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use myelin_model::{Row, StreamName};
+use myelin_replication::Command;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::Shared;
+use crate::apply::Update;
+
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const MAX_RETRY: Duration = Duration::from_secs(5);
+
+pub(crate) enum Line {
+    /// A new connection: nothing counts until its positions have come.
+    Connected,
+    Rdata {
+        instance: Arc<str>,
+        token: Option<i64>,
+        row: Value,
+        received: Instant,
+    },
+    Position {
+        instance: Arc<str>,
+        prev: i64,
+        new: i64,
+    },
+}
+
+pub(crate) struct StreamTask {
+    shared: Arc<Shared>,
+    stream: StreamName,
+    /// A position of this connection has been processed.
+    connected: bool,
+    /// Rows of an update whose token is yet to come.
+    pending: Vec<Row>,
+}
+
+impl StreamTask {
+    pub fn new(shared: Arc<Shared>, stream: StreamName) -> Self {
+        Self { shared, stream, connected: false, pending: Vec::new() }
+    }
+
+    pub async fn run(mut self, mut lines: mpsc::Receiver<Line>) {
+        let stop = self.shared.stop.clone();
+        loop {
+            let line = tokio::select! {
+                line = lines.recv() => line,
+                () = stop.cancelled() => None,
+            };
+            let Some(line) = line else { return };
+            if self.shared.stats.take_overflow(self.stream) {
+                self.begin_anew(&mut lines);
+                continue;
+            }
+            self.line(line).await;
+        }
+    }
+
+    /// Lines were lost: everybody is asked for positions again.
+    fn begin_anew(&mut self, lines: &mut mpsc::Receiver<Line>) {
+        tracing::warn!("the stream {} fell behind and begins anew", self.stream.as_str());
+        while lines.try_recv().is_ok() {}
+        self.connected = false;
+        self.pending.clear();
+        self.shared.commands.send(&Command::Replicate);
+    }
+
+    async fn line(&mut self, line: Line) {
+        match line {
+            Line::Connected => {
+                self.connected = false;
+                self.pending.clear();
+            }
+            // What came before the position is covered by it.
+            Line::Rdata { .. } if !self.connected => {}
+            Line::Rdata { instance, token, row, received } => {
+                match self.stream.parse_row(&row) {
+                    Ok(row) => self.pending.push(row),
+                    // The position counts all the same.
+                    Err(error) => tracing::warn!("skipping a row: {error}"),
+                }
+                let Some(token) = token else { return };
+                let rows = std::mem::take(&mut self.pending);
+                let resets = self.stream == StreamName::Typing && token < self.current(&instance);
+                if token > self.current(&instance) || resets {
+                    self.apply(&instance, token, rows).await;
+                    self.shared.stats.applied(self.stream, 0, Some(received.elapsed()));
+                }
+            }
+            Line::Position { instance, prev, new } => self.position(&instance, prev, new).await,
+        }
+    }
+
+    fn current(&self, instance: &str) -> i64 {
+        self.shared.reader.position(self.stream, instance)
+    }
+
+    async fn position(&mut self, instance: &Arc<str>, prev: i64, new: i64) {
+        let current = self.current(instance);
+        if self.connected && !self.stream.can_go_backwards() && new <= current {
+            return;
+        }
+        self.connected = false;
+        self.pending.clear();
+        if !(prev <= current && current <= new) {
+            self.catch_up(instance, current, new).await;
+        }
+        self.apply(instance, new, Vec::new()).await;
+        self.connected = true;
+    }
+
+    /// Fetches what was written in (`from`, `upto`], for as long as it takes.
+    async fn catch_up(&self, instance: &Arc<str>, mut from: i64, upto: i64) {
+        let (mut delay, mut warned) = (FIRST_RETRY, false);
+        while !self.shared.stop.is_cancelled() {
+            match self.missing(instance, from, upto).await {
+                Ok((rows, end, limited)) => {
+                    for (token, rows) in group(self.stream, rows) {
+                        self.apply(instance, token, rows).await;
+                    }
+                    if !limited {
+                        return;
+                    }
+                    from = end;
+                }
+                Err(reason) => {
+                    if !std::mem::replace(&mut warned, true) {
+                        tracing::warn!("the stream {} cannot catch up yet: {reason}", self.stream.as_str());
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = self.shared.stop.cancelled() => {}
+                    }
+                    delay = (delay * 2).min(MAX_RETRY);
+                }
+            }
+        }
+    }
+
+    /// Rows, up to where, and whether there is more.
+    async fn missing(&self, instance: &str, from: i64, upto: i64) -> Result<(Vec<(i64, Value)>, i64, bool), String> {
+        match self.stream {
+            // They live in their writer's memory; whom presence is sent to concerns senders only.
+            StreamName::Typing | StreamName::Presence => {
+                let updates = self.shared.http.get_repl_stream_updates(instance, self.stream, from, upto).await;
+                let updates = updates.map_err(|error| error.to_string())?;
+                Ok((updates.updates, updates.upto_token, updates.limited))
+            }
+            StreamName::PresenceFederation | StreamName::Federation => Ok((Vec::new(), upto, false)),
+            _ => {
+                let updates = self.shared.storage.stream_updates(self.stream, instance, from, upto).await;
+                let updates = updates.map_err(|error| error.to_string())?;
+                Ok((updates.rows, updates.upto, updates.limited))
+            }
+        }
+    }
+
+    async fn apply(&self, instance: &Arc<str>, token: i64, rows: Vec<Row>) {
+        let count = rows.len();
+        self.shared.apply(Update { stream: self.stream, instance: Arc::clone(instance), token, rows }).await;
+        self.shared.stats.applied(self.stream, count, None);
+    }
+}
+
+/// Rows of one position are one update.
+fn group(stream: StreamName, rows: Vec<(i64, Value)>) -> Vec<(i64, Vec<Row>)> {
+    let mut updates: Vec<(i64, Vec<Row>)> = Vec::new();
+    for (token, row) in rows {
+        let row = match stream.parse_row(&row) {
+            Ok(row) => Some(row),
+            Err(error) => {
+                tracing::warn!("skipping a row: {error}");
+                None
+            }
+        };
+        match updates.last_mut() {
+            Some((last, rows)) if *last == token => rows.extend(row),
+            _ => updates.push((token, row.into_iter().collect())),
+        }
+    }
+    updates
+}

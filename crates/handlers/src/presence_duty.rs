@@ -1,0 +1,242 @@
+//! What a process that serves /sync tells the writer of presence. Answers to `WorkerPresenceHandler` in
+//! `synapse/handlers/presence.py`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use myelin_config::{Config, Presence};
+use myelin_model::Requester;
+use myelin_replication::{Client, Command, Commands};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::now_ms;
+
+/// A device that stopped syncing is told of only if it does not come back meanwhile: `UPDATE_SYNCING_USERS`.
+const GRACE: Duration = Duration::from_secs(10);
+/// A sync does not wait longer for the writer of presence.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
+/// Users and devices remembered for the limits; beyond, old ones are forgotten.
+const REMEMBERED: usize = 100_000;
+
+type Device = (Arc<str>, Option<Arc<str>>);
+
+/// One per process.
+pub struct PresenceDuty {
+    commands: Commands,
+    http: Client,
+    writer: String,
+    /// Stands for this process; a new one with every start.
+    instance_id: String,
+    settings: Presence,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Requests under way.
+    syncing: HashMap<Device, u32>,
+    /// When they ended.
+    going_offline: HashMap<Device, i64>,
+    /// What the writer was told last, and when.
+    told: HashMap<Device, (String, i64)>,
+    limits: HashMap<Arc<str>, Bucket>,
+}
+
+/// `Ratelimiter`: actions that have not leaked out yet.
+struct Bucket {
+    actions: f64,
+    since_ms: i64,
+}
+
+/// Keeps a device syncing until it is dropped.
+pub struct Syncing {
+    duty: Arc<PresenceDuty>,
+    device: Device,
+}
+
+impl PresenceDuty {
+    pub fn new(config: &Config, http: Client, commands: Commands) -> Self {
+        let letters = (0..5).map(|_| char::from(rand::random_range(b'a'..=b'z')));
+        Self {
+            commands,
+            http,
+            writer: config.worker.stream_writers.presence.clone(),
+            instance_id: letters.collect(),
+            settings: config.server.presence.clone(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `user_syncing`; nothing if the request does not affect presence. `set_presence` is a presence state.
+    pub async fn user_syncing(self: &Arc<Self>, requester: &Requester, set_presence: &str) -> Option<Syncing> {
+        let device: Device = (Arc::clone(&requester.user_id), requester.device_id.clone());
+        let now = now_ms();
+        // The limit counts also what is not affected.
+        let allowed = self.state().may_act(&device.0, self.settings.per_user_rate, now);
+        if !allowed || set_presence == "offline" || !self.settings.tracked {
+            return None;
+        }
+        if self.state().is_news(&device, set_presence, now, self.relay_interval_ms()) {
+            self.tell(&device, set_presence).await;
+        }
+        let mut state = self.state();
+        let requests = state.syncing.entry(device.clone()).or_default();
+        *requests += 1;
+        // One that came back in time was never said to have gone.
+        let begins = *requests == 1 && state.going_offline.remove(&device).is_none();
+        drop(state);
+        if begins {
+            self.send(&device, true, now);
+        }
+        Some(Syncing { duty: Arc::clone(self), device })
+    }
+
+    /// The writer's timers need a word before they run out.
+    fn relay_interval_ms(&self) -> i64 {
+        self.settings.sync_online_timeout.min(self.settings.last_active_granularity) * 5 / 6
+    }
+
+    /// A sync is answered also when this fails.
+    async fn tell(&self, device: &Device, presence: &str) {
+        let body = json!({
+            "device_id": device.1.as_deref(),
+            "state": { "presence": presence },
+            "force_notify": false,
+            "is_sync": true,
+        });
+        let told = self.http.presence_set_state(&self.writer, &device.0, &body);
+        let failure = match tokio::time::timeout(TELL_WITHIN, told).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!("the writer of presence was not told of a sync: {failure}");
+        self.state().told.remove(device);
+    }
+
+    fn send(&self, device: &Device, syncing: bool, last_sync_ms: i64) {
+        self.commands.send(&Command::UserSync {
+            instance_id: self.instance_id.clone(),
+            user_id: device.0.to_string(),
+            device_id: device.1.as_deref().map(str::to_owned),
+            syncing,
+            last_sync_ms,
+        });
+    }
+
+    /// Tells of devices that have gone, and after a reconnection of those that are there. Until `stop`; then the
+    /// writer forgets this process.
+    pub async fn run(&self, stop: CancellationToken) {
+        if !self.settings.tracked {
+            return;
+        }
+        let mut connections = self.commands.connections();
+        let mut tick = tokio::time::interval(GRACE / 2);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.tell_of_the_gone(),
+                Ok(()) = connections.changed() => self.tell_of_the_present(),
+                () = stop.cancelled() => break,
+            }
+        }
+        self.commands.send_now(&Command::ClearUserSync { instance_id: self.instance_id.clone() }).await;
+    }
+
+    fn tell_of_the_gone(&self) {
+        let before = now_ms() - i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX);
+        let mut state = self.state();
+        let gone: Vec<(Device, i64)> = state.going_offline.extract_if(|_, ended| *ended < before).collect();
+        for (device, _) in &gone {
+            state.told.remove(device);
+        }
+        drop(state);
+        for (device, ended) in gone {
+            self.send(&device, false, ended);
+        }
+    }
+
+    fn tell_of_the_present(&self) {
+        let devices: Vec<Device> = self.state().syncing.keys().cloned().collect();
+        let now = now_ms();
+        for device in devices {
+            self.send(&device, true, now);
+        }
+    }
+}
+
+impl State {
+    /// `can_do_action`; `rate` is actions per second and burst.
+    fn may_act(&mut self, user_id: &Arc<str>, (per_second, burst): (f64, i64), now: i64) -> bool {
+        if self.limits.len() >= REMEMBERED {
+            self.limits.clear();
+        }
+        let bucket = self.limits.entry(Arc::clone(user_id)).or_insert(Bucket { actions: 0.0, since_ms: now });
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a process' life")]
+        let leaked = (now - bucket.since_ms) as f64 / 1000.0 * per_second;
+        if bucket.actions - leaked < 0.0 {
+            *bucket = Bucket { actions: 0.0, since_ms: now };
+        }
+        let level = (bucket.actions - leaked).max(0.0);
+        #[expect(clippy::cast_precision_loss, reason = "a burst is small")]
+        let allowed = level + 1.0 <= burst as f64;
+        if allowed {
+            bucket.actions += 1.0;
+        }
+        allowed
+    }
+
+    /// Whether the writer should be told, which is then remembered as done.
+    fn is_news(&mut self, device: &Device, presence: &str, now: i64, interval: i64) -> bool {
+        if self.told.get(device).is_some_and(|(known, at)| known == presence && now - at < interval) {
+            return false;
+        }
+        if self.told.len() >= REMEMBERED {
+            self.told.retain(|_, (_, at)| now - *at < interval);
+        }
+        self.told.insert(device.clone(), (presence.to_owned(), now));
+        true
+    }
+}
+
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        let mut state = self.duty.state();
+        let Some(requests) = state.syncing.get_mut(&self.device) else { return };
+        *requests -= 1;
+        if *requests == 0 {
+            state.syncing.remove(&self.device);
+            state.going_offline.insert(self.device.clone(), now_ms());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_leak_out_of_the_bucket() {
+        let (mut state, user) = (State::default(), Arc::from("@a:t"));
+        let rate = (0.1, 1);
+        assert!(state.may_act(&user, rate, 0));
+        assert!(!state.may_act(&user, rate, 5_000));
+        assert!(state.may_act(&user, rate, 10_000));
+        assert!(!state.may_act(&user, rate, 10_001));
+        assert!(state.may_act(&user, rate, 100_000));
+    }
+
+    #[test]
+    fn the_same_state_is_told_once_in_a_while() {
+        let (mut state, device) = (State::default(), (Arc::from("@a:t"), None));
+        assert!(state.is_news(&device, "online", 0, 25_000));
+        assert!(!state.is_news(&device, "online", 24_999, 25_000));
+        assert!(state.is_news(&device, "unavailable", 24_999, 25_000));
+        assert!(state.is_news(&device, "unavailable", 50_000, 25_000));
+    }
+}

@@ -1,0 +1,176 @@
+//! JSON values as Python prints them, for errors that quote what a client sent. Answers to `repr` and
+//! `pprint.pformat(width=72, sort_dicts=False)`.
+
+use std::fmt::Write as _;
+
+use serde_json::{Number, Value};
+
+const WIDTH: usize = 72;
+
+/// `repr`
+pub fn repr(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(number) => repr_number(number),
+        Value::String(text) => repr_text(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let items: Vec<_> = map.iter().map(|(key, value)| format!("{}: {}", repr_text(key), repr(value))).collect();
+            format!("{{{}}}", items.join(", "))
+        }
+    }
+}
+
+fn repr_number(number: &Number) -> String {
+    let text = number.to_string();
+    if !text.contains(['.', 'e', 'E']) {
+        return text;
+    }
+    let value: f64 = text.parse().unwrap_or(f64::NAN);
+    // The shortest digits that mean the same number, as both languages print them.
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if value.is_infinite() {
+        return if value > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
+    }
+    if (-4..16).contains(&exponent) {
+        let plain = format!("{value}");
+        return if plain.contains('.') { plain } else { plain + ".0" };
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+}
+
+pub fn repr_text(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::from(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote => out.extend(['\\', c]),
+            c if is_printable(c) => out.push(c),
+            c => {
+                let code = u32::from(c);
+                // Writing to a String cannot fail.
+                let _ = match code {
+                    0..=0xff => write!(out, "\\x{code:02x}"),
+                    0x100..=0xffff => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                };
+            }
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// Controls, separators other than the space, formats and private characters are not; unassigned ones pass as printable.
+fn is_printable(c: char) -> bool {
+    !(c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0001}'..='\u{e007f}' | '\u{f0000}'..='\u{10ffff}'))
+}
+
+/// `pformat`
+pub fn pretty(value: &Value) -> String {
+    let mut out = String::new();
+    format(&mut out, value, 0, 0, true);
+    out
+}
+
+/// `indent`: where the value starts; `allowance`: what must fit behind it.
+fn format(out: &mut String, value: &Value, indent: usize, allowance: usize, top: bool) {
+    let short = repr(value);
+    if short.chars().count() + indent + allowance <= WIDTH {
+        out.push_str(&short);
+        return;
+    }
+    let line = format!(",\n{}", " ".repeat(indent + 1));
+    match value {
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                let last = index + 1 == items.len();
+                out.push_str(if index == 0 { "" } else { &line });
+                format(out, item, indent + 1, if last { allowance + 1 } else { 1 }, false);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (index, (key, item)) in map.iter().enumerate() {
+                let last = index + 1 == map.len();
+                let key = repr_text(key) + ": ";
+                out.push_str(if index == 0 { "" } else { &line });
+                out.push_str(&key);
+                let indent = indent + 1 + key.chars().count();
+                format(out, item, indent, if last { allowance + 1 } else { 1 }, false);
+            }
+            out.push('}');
+        }
+        Value::String(text) => format_text(out, text, indent, allowance, top),
+        _ => out.push_str(&short),
+    }
+}
+
+/// Long strings are broken between words.
+fn format_text(out: &mut String, text: &str, indent: usize, allowance: usize, top: bool) {
+    let (indent, allowance) = if top { (indent + 1, allowance + 1) } else { (indent, allowance) };
+    let width = WIDTH.saturating_sub(indent);
+    let mut chunks: Vec<String> = Vec::new();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for (number, line) in lines.iter().enumerate() {
+        let last_line = number + 1 == lines.len();
+        let whole = repr_text(line);
+        if whole.chars().count() <= width.saturating_sub(if last_line { allowance } else { 0 }) {
+            chunks.push(whole);
+            continue;
+        }
+        let words = words(line);
+        let mut current = String::new();
+        for (index, word) in words.iter().enumerate() {
+            let last = last_line && index + 1 == words.len();
+            let candidate = format!("{current}{word}");
+            if repr_text(&candidate).chars().count() > width.saturating_sub(if last { allowance } else { 0 }) {
+                if !current.is_empty() {
+                    chunks.push(repr_text(&current));
+                }
+                (*word).clone_into(&mut current);
+            } else {
+                current = candidate;
+            }
+        }
+        if !current.is_empty() {
+            chunks.push(repr_text(&current));
+        }
+    }
+    let wrap = top && chunks.len() > 1;
+    out.push_str(if wrap { "(" } else { "" });
+    out.push_str(&chunks.join(&format!("\n{}", " ".repeat(indent))));
+    out.push_str(if wrap { ")" } else { "" });
+}
+
+/// Each word with the white space behind it.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let (mut start, mut in_space) = (0, false);
+    for (at, c) in line.char_indices() {
+        if in_space && !c.is_whitespace() {
+            words.push(&line[start..at]);
+            start = at;
+        }
+        in_space = c.is_whitespace();
+    }
+    if start < line.len() {
+        words.push(&line[start..]);
+    }
+    words
+}

@@ -1,0 +1,107 @@
+//! Account data, with tags and push rules among it. Answers to `_generate_sync_entry_for_account_data`.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use myelin_live::Changed;
+use myelin_model::StreamToken;
+use myelin_storage::account_data::AccountDatum;
+
+use super::{Item, quoted};
+use crate::{Handlers, Result};
+
+const TAG: &str = "m.tag";
+const PUSH_RULES: &str = "m.push_rules";
+
+#[derive(Debug, Default)]
+pub struct AccountData {
+    pub global: Vec<Item>,
+    /// Tags first.
+    pub rooms: HashMap<Arc<str>, Vec<Item>>,
+}
+
+impl Handlers {
+    /// What changed after `since`, or everything.
+    pub async fn account_data_for_sync(
+        &self,
+        user_id: &Arc<str>,
+        since: Option<&StreamToken>,
+        now: &StreamToken,
+    ) -> Result<AccountData> {
+        let Some(since) = since else { return self.all_account_data(user_id).await };
+        let mut data = AccountData::default();
+        let from = since.account_data;
+        if from < now.account_data && self.live.may_have_changed(Changed::UserAccountData, user_id, from) {
+            let global = self.storage.get_updated_global_account_data_for_user(user_id, from).await?;
+            data.global = self.items(&global);
+            for room_id in self.storage.rooms_with_updated_tags(user_id, from).await? {
+                let tags = self.storage.get_tags_for_user(user_id).await?;
+                let tags = tags.get(&room_id).map(Vec::as_slice).unwrap_or_default();
+                data.rooms.insert(room_id, vec![tag_item(tags)]);
+            }
+            for (room_id, room) in self.storage.get_updated_room_account_data_for_user(user_id, from).await? {
+                data.rooms.entry(room_id).or_default().extend(self.items(&room));
+            }
+        }
+        let from = since.push_rules;
+        if from < now.push_rules && self.live.may_have_changed(Changed::UserPushRules, user_id, from) {
+            data.global.push(self.push_rules_item(user_id).await?);
+        }
+        Ok(data)
+    }
+
+    async fn all_account_data(&self, user_id: &str) -> Result<AccountData> {
+        let mut global = self.items(&*self.storage.get_global_account_data_for_user(user_id).await?);
+        global.push(self.push_rules_item(user_id).await?);
+        let mut rooms: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
+        for (room_id, tags) in &*self.storage.get_tags_for_user(user_id).await? {
+            rooms.insert(Arc::clone(room_id), vec![tag_item(tags)]);
+        }
+        for (room_id, data) in &*self.storage.get_room_account_data_for_user(user_id).await? {
+            rooms.entry(Arc::clone(room_id)).or_default().extend(self.items(data));
+        }
+        Ok(AccountData { global, rooms })
+    }
+
+    async fn push_rules_item(&self, user_id: &str) -> Result<Item> {
+        Ok(Item::of(PUSH_RULES, &self.push_rules_for_user(user_id).await?))
+    }
+
+    /// `get_tags_for_room`; a room without tags has none.
+    pub async fn tags_for_room(&self, user_id: &str, room_id: &str) -> Result<Option<Item>> {
+        let tags = self.storage.get_tags_for_user(user_id).await?;
+        Ok(tags.get(room_id).filter(|tags| !tags.is_empty()).map(|tags| tag_item(tags)))
+    }
+
+    /// With MSC3391, empty content means that the client deleted it.
+    fn items(&self, data: &[AccountDatum]) -> Vec<Item> {
+        let hides_empty = self.config.server.experimental.msc3391;
+        let shown = data.iter().filter(|(_, content)| !(hides_empty && &**content == "{}"));
+        shown.map(|(kind, content)| Item::new(kind, content)).collect()
+    }
+}
+
+fn tag_item(tags: &[AccountDatum]) -> Item {
+    let mut content = String::from(r#"{"tags":{"#);
+    for (index, (tag, value)) in tags.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(content, "{}{}:{value}", if index > 0 { "," } else { "" }, quoted(tag));
+    }
+    content.push_str("}}");
+    Item::new(&Arc::from(TAG), &content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_one_object() {
+        let tags: Vec<AccountDatum> =
+            vec![("m.favourite".into(), r#"{"order":0.5}"#.into()), ("u.\"x".into(), "{}".into())];
+        let expected = r#"{"type":"m.tag","content":{"tags":{"m.favourite":{"order":0.5},"u.\"x":{}}}}"#;
+        assert_eq!(tag_item(&tags).json, expected);
+        assert_eq!(tag_item(&[]).json, r#"{"type":"m.tag","content":{"tags":{}}}"#);
+    }
+}

@@ -1,0 +1,130 @@
+//! Who is there. Answers to `PresenceEventSource` in `synapse/handlers/presence.py` and
+//! `_generate_sync_entry_for_presence`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use myelin_live::Changed;
+use myelin_model::presence::PresenceState;
+use myelin_model::{Requester, StreamToken};
+use serde_json::{Map, Value, json};
+
+use super::Item;
+use crate::{Handlers, Result};
+
+const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
+
+impl Handlers {
+    /// Presence of the users that share a room with the requester, and of the requester. `since`: only what
+    /// changed after it. Users and rooms that are new to the requester come whole.
+    pub async fn presence_for_sync(
+        &self,
+        requester: &Requester,
+        since: Option<&StreamToken>,
+        now: &StreamToken,
+        (newly_joined_rooms, newly_joined_or_invited_users): (&HashSet<Arc<str>>, &HashSet<Arc<str>>),
+        include_offline: bool,
+        now_ms: i64,
+    ) -> Result<Vec<Item>> {
+        let user_id = &requester.user_id;
+        let (mut since, mut include_offline) = (since.map(|since| since.presence), include_offline);
+        if let Some(from) = since
+            && self.storage.get_full_presence_position(user_id).await?.is_some_and(|position| from <= position)
+        {
+            (since, include_offline) = (None, self.config.server.presence.include_offline_users_on_sync);
+        }
+        let mut states: HashMap<Arc<str>, PresenceState> = HashMap::new();
+        // Nothing moved: whatever is already beyond the token comes with the next one.
+        if since != Some(now.presence) {
+            let users = self.users_with_news(user_id, since).await?;
+            states = self.presence_of(users).await?;
+            if !include_offline {
+                states.retain(|_, state| state.state != OFFLINE);
+            }
+        }
+        let mut extra: HashSet<Arc<str>> = newly_joined_or_invited_users.clone();
+        for room_id in newly_joined_rooms {
+            extra.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
+        }
+        extra.remove(user_id);
+        states.extend(self.presence_of(extra).await?);
+        Ok(states.values().map(|state| item(state, now_ms)).collect())
+    }
+
+    async fn users_with_news(&self, user_id: &Arc<str>, since: Option<i64>) -> Result<HashSet<Arc<str>>> {
+        let rooms = self.storage.get_rooms_for_user(user_id).await?;
+        let excluded = &self.config.server.rooms_to_exclude_from_presence;
+        let rooms: HashSet<&Arc<str>> =
+            rooms.iter().filter(|room_id| !excluded.iter().any(|excluded| **excluded == ***room_id)).collect();
+        let mut users: HashSet<Arc<str>> = HashSet::new();
+        if let Some(changed) = since.and_then(|since| self.live.changed_since(Changed::UserPresence, since)) {
+            // Few have changed: each one's rooms are cached, and looked at for every request that it wakes.
+            for other in changed {
+                let shared = self.storage.get_rooms_for_user(&other).await?;
+                if other == *user_id || shared.iter().any(|room_id| rooms.contains(room_id)) {
+                    users.insert(other);
+                }
+            }
+            return Ok(users);
+        }
+        for room_id in rooms {
+            users.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
+        }
+        users.insert(Arc::clone(user_id));
+        match since {
+            Some(since) => {
+                Ok(self.live.may_have_changed_of(Changed::UserPresence, &users, since).into_iter().collect())
+            }
+            None => Ok(users),
+        }
+    }
+
+    /// `current_state_for_users`: of users who never had a presence, "offline".
+    async fn presence_of(&self, users: HashSet<Arc<str>>) -> Result<HashMap<Arc<str>, PresenceState>> {
+        let mut states = HashMap::new();
+        let mut missing = Vec::new();
+        for user_id in users {
+            match self.live.presence(&user_id) {
+                Some(state) => drop(states.insert(user_id, state)),
+                None => missing.push(user_id),
+            }
+        }
+        for state in self.storage.get_presence_for_users(&missing).await? {
+            states.insert(Arc::clone(&state.user_id), state);
+        }
+        for user_id in missing {
+            states.entry(Arc::clone(&user_id)).or_insert_with(|| offline(user_id));
+        }
+        Ok(states)
+    }
+}
+
+fn offline(user_id: Arc<str>) -> PresenceState {
+    PresenceState {
+        user_id,
+        state: OFFLINE.to_owned(),
+        last_active_ts: 0,
+        last_federation_update_ts: 0,
+        last_user_sync_ts: 0,
+        status_msg: None,
+        currently_active: false,
+    }
+}
+
+/// `format_user_presence_state`
+fn item(state: &PresenceState, now_ms: i64) -> Item {
+    let mut content: Map<String, Value> = Map::new();
+    content.insert("presence".to_owned(), state.state.as_str().into());
+    if state.last_active_ts != 0 {
+        content.insert("last_active_ago".to_owned(), (now_ms - state.last_active_ts).into());
+    }
+    if let Some(status) = state.status_msg.as_ref().filter(|status| !status.is_empty()) {
+        content.insert("status_msg".to_owned(), status.as_str().into());
+    }
+    if state.state == ONLINE {
+        content.insert("currently_active".to_owned(), state.currently_active.into());
+    }
+    let json = json!({ "type": "m.presence", "sender": &*state.user_id, "content": content });
+    Item { kind: Arc::from("m.presence"), sender: Some(Arc::clone(&state.user_id)), json: json.to_string() }
+}

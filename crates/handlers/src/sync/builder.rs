@@ -1,0 +1,225 @@
+//! The frame of one answer. Answers to `generate_sync_result`, `get_sync_result_builder` and
+//! `calculate_user_changes` in `synapse/handlers/sync.py`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use myelin_live::Changed;
+use myelin_model::{Event, MatrixError, StreamToken};
+use myelin_storage::GetEvents;
+use serde_json::Value;
+
+use super::lazy::DeviceKey;
+use super::rooms::Rooms;
+use super::{SyncConfig, SyncResult};
+use crate::filter::FilterCollection;
+use crate::sections::device_lists::{self, DeviceLists};
+use crate::{Handlers, Result, now_ms};
+
+/// One look at a user's world, from `since` to `now`.
+pub(super) struct Sync<'a> {
+    pub config: &'a SyncConfig,
+    pub user_id: Arc<str>,
+    pub filter: &'a FilterCollection,
+    pub use_state_after: bool,
+    pub full_state: bool,
+    pub since: Option<&'a StreamToken>,
+    pub now: StreamToken,
+    pub joined_room_ids: HashSet<Arc<str>>,
+    pub excluded_room_ids: HashSet<Arc<str>>,
+    /// Rooms whose state became complete meanwhile: earlier answers left them out.
+    pub forced_newly_joined: HashSet<Arc<str>>,
+    /// The user's own membership events within the bounds, oldest first.
+    pub membership_changes: Vec<Arc<Event>>,
+}
+
+impl<'a> Sync<'a> {
+    pub fn device_key(&self) -> DeviceKey {
+        (Arc::clone(&self.user_id), self.config.requester.device_id.clone())
+    }
+
+    /// The lower bound of everything that is sent whole with `full_state`.
+    pub fn since_unless_full(&self) -> Option<&'a StreamToken> {
+        self.since.filter(|_| !self.full_state)
+    }
+}
+
+impl Handlers {
+    pub(super) async fn generate_sync_result(
+        &self,
+        config: &SyncConfig,
+        since: Option<&StreamToken>,
+    ) -> Result<SyncResult> {
+        let user_id = &config.requester.user_id;
+        if self.config.app_services.iter().any(|service| service.sender == **user_id) {
+            // Synapse: application services cannot sync, and are told so by an exception.
+            return Err(MatrixError::internal("an application service asked for /sync"));
+        }
+        let sync = self.sync_builder(config, since).await?;
+        let (filter, now) = (sync.filter, &sync.now);
+
+        let data = self.account_data_for_sync(user_id, sync.since_unless_full(), now).await?;
+        let mut account_data = data.global;
+        filter.filter_global_account_data(&mut account_data);
+
+        let presence = &self.config.server.presence;
+        // When presence was switched off, clients still have to learn that everybody is offline.
+        let has_presence = presence.enabled || since.is_some_and(|since| since.presence < now.presence);
+        let wants_presence = has_presence && !filter.blocks_all_presence();
+        let device_lists_since = since.filter(|since| since.device_list.base != 0);
+        let rooms = if filter.blocks_all_rooms() && !wants_presence && device_lists_since.is_none() {
+            Rooms::default()
+        } else {
+            self.sync_rooms(&sync, data.rooms).await?
+        };
+        let (mut presence_items, mut device_lists) = (Vec::new(), DeviceLists::default());
+        if wants_presence || device_lists_since.is_some() {
+            let changes = UserChanges::of(&sync, &rooms);
+            if wants_presence {
+                let offline = presence.include_offline_users_on_sync || sync.since_unless_full().is_some();
+                let (joined_rooms, joined_users) = (&rooms.newly_joined, &changes.joined);
+                presence_items = self
+                    .presence_for_sync(
+                        &config.requester,
+                        sync.since_unless_full(),
+                        now,
+                        (joined_rooms, joined_users),
+                        offline,
+                        now_ms(),
+                    )
+                    .await?;
+                filter.filter_presence(&mut presence_items);
+            }
+            if let Some(since) = device_lists_since {
+                let changes = device_lists::Changes {
+                    joined_rooms: &sync.joined_room_ids,
+                    newly_joined_rooms: &rooms.newly_joined,
+                    newly_left_rooms: &rooms.newly_left,
+                    newly_joined_users: &changes.joined,
+                    newly_left_users: &changes.left,
+                };
+                device_lists = self.device_lists_for_sync(user_id, since, now, changes).await?;
+            }
+        }
+        let (to_device, to_device_position) = self.to_device_for_sync(&config.requester, since, now).await?;
+        let one_time_keys = self.one_time_keys(config).await?;
+        Ok(SyncResult {
+            next_batch: StreamToken { to_device: to_device_position, ..sync.now },
+            presence: presence_items,
+            account_data,
+            joined: rooms.joined,
+            invited: rooms.invited,
+            knocked: rooms.knocked,
+            archived: rooms.archived,
+            to_device,
+            device_lists,
+            one_time_keys,
+        })
+    }
+
+    async fn sync_builder<'a>(&self, config: &'a SyncConfig, since: Option<&'a StreamToken>) -> Result<Sync<'a>> {
+        let user_id = Arc::clone(&config.requester.user_id);
+        // The rooms are read before "now" is taken: a room joined in between is seen as a change.
+        let before = self.live.current_token();
+        let mut joined: HashSet<Arc<str>> = (*self.storage.get_rooms_for_user(&user_id).await?).clone();
+        let now = StreamToken::clone(&*self.live.current_token());
+        let mut excluded: HashSet<Arc<str>> =
+            self.config.server.exclude_rooms_from_sync.iter().map(|room_id| Arc::from(&**room_id)).collect();
+        let mut changes = match since {
+            Some(since) => self.membership_changes(&user_id, since, &now).await?,
+            None => Vec::new(),
+        };
+        let last: HashMap<&Arc<str>, &Arc<Event>> = changes.iter().map(|event| (&event.room_id, event)).collect();
+        for (room_id, event) in last {
+            if event.position.stream < before.room.position().base {
+                continue;
+            }
+            if event.membership().as_deref() != Some("join") {
+                joined.remove(room_id);
+            } else if self.storage.get_users_in_room(room_id).await?.contains(&user_id) {
+                joined.insert(Arc::clone(room_id));
+            }
+        }
+        let mut forced_newly_joined = HashSet::new();
+        if !config.filter.lazy_load_members() {
+            // Whoever does not load members lazily must not see a room before its state is complete.
+            let partial = self.storage.partial_state_rooms().await?;
+            excluded.extend(joined.iter().filter(|room_id| partial.contains(*room_id)).cloned());
+            changes.retain(|event| !partial.contains(&event.room_id));
+            if let Some(since) = since {
+                let (lower, upper) = (since.un_partial_stated_rooms, now.un_partial_stated_rooms);
+                let ids: Vec<Arc<str>> = joined.iter().cloned().collect();
+                let completed = self.storage.un_partial_stated_rooms_between(lower, upper, &ids).await?;
+                forced_newly_joined.extend(completed.into_iter().filter(|room_id| !partial.contains(room_id)));
+            }
+        }
+        joined.retain(|room_id| !excluded.contains(room_id));
+        Ok(Sync {
+            config,
+            user_id,
+            filter: &config.filter,
+            use_state_after: config.use_state_after,
+            full_state: config.full_state,
+            since,
+            now,
+            joined_room_ids: joined,
+            excluded_room_ids: excluded,
+            forced_newly_joined,
+            membership_changes: changes,
+        })
+    }
+
+    async fn membership_changes(
+        &self,
+        user_id: &str,
+        since: &StreamToken,
+        now: &StreamToken,
+    ) -> Result<Vec<Arc<Event>>> {
+        let (lower, upper) = (since.room.position(), now.room.position());
+        if !self.live.may_have_changed(Changed::UserMembership, user_id, lower.base) {
+            return Ok(Vec::new());
+        }
+        let excluded = &self.config.server.exclude_rooms_from_sync;
+        let ids = self.storage.membership_changes_for_user(user_id, &lower, &upper, excluded).await?;
+        Ok(self.storage.get_events_as_list(&ids, GetEvents::default()).await?)
+    }
+}
+
+/// Whose membership of the joined rooms changed.
+#[derive(Default)]
+struct UserChanges {
+    /// Joined, invited or knocked.
+    joined: HashSet<Arc<str>>,
+    left: HashSet<Arc<str>>,
+}
+
+impl UserChanges {
+    fn of(sync: &Sync<'_>, rooms: &Rooms) -> Self {
+        let mut changes = Self::default();
+        if sync.since.is_none() {
+            return changes;
+        }
+        for room in rooms.joined.iter().map(|joined| &joined.room) {
+            let timeline = room.timeline.events.iter().map(|visible| &visible.event);
+            for event in room.state.values().chain(timeline) {
+                changes.note(event);
+            }
+        }
+        changes
+    }
+
+    /// The later of two changes counts.
+    fn note(&mut self, event: &Event) {
+        let (Some(membership), Some(user_id)) = (event.membership(), &event.state_key) else { return };
+        if matches!(&*membership, "join" | "invite" | "knock") {
+            self.joined.insert(Arc::clone(user_id));
+            self.left.remove(user_id);
+        } else {
+            let before = event.unsigned.get("prev_content").and_then(|content| content.get("membership"));
+            if before.and_then(Value::as_str) == Some("join") {
+                self.left.insert(Arc::clone(user_id));
+            }
+            self.joined.remove(user_id);
+        }
+    }
+}

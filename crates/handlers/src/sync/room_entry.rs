@@ -1,0 +1,77 @@
+//! What one room has to say. Answers to `_generate_room_entry` in `synapse/handlers/sync.py`.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::builder::Sync;
+use super::rooms::RoomEntry;
+use super::timeline::Recents;
+use super::{ArchivedRoom, JoinedRoom};
+use crate::sections::Item;
+use crate::sections::unread::RoomNotifCounts;
+use crate::{Handlers, Result};
+
+/// What is new in a room besides events.
+#[derive(Default)]
+pub(super) struct RoomData {
+    pub ephemeral: Vec<Item>,
+    /// With `m.tag`, when the tags changed.
+    pub account_data: Vec<Item>,
+}
+
+pub(super) enum Entry {
+    Joined(JoinedRoom),
+    Archived(ArchivedRoom),
+}
+
+impl Handlers {
+    /// Nothing, if there is nothing to say.
+    pub(super) async fn room_entry(
+        &self,
+        sync: &Sync<'_>,
+        mut entry: RoomEntry,
+        data: RoomData,
+    ) -> Result<Option<Entry>> {
+        let RoomData { mut ephemeral, mut account_data } = data;
+        let always_include = sync.full_state;
+        let full_state = entry.full_state || entry.newly_joined || always_include;
+        let quiet = ephemeral.is_empty() && account_data.is_empty() && !full_state;
+        if quiet && entry.events.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
+        let recents = Recents {
+            room_id: &entry.room_id,
+            events: entry.events.take(),
+            since: entry.since.as_ref(),
+            upto: &entry.upto,
+            newly_joined: entry.newly_joined,
+        };
+        let timeline = self.load_timeline(sync, recents).await?;
+        if full_state {
+            account_data.retain(|item| &*item.kind != "m.tag");
+            account_data.splice(0..0, self.tags_for_room(&sync.user_id, &entry.room_id).await?);
+        }
+        sync.filter.filter_room_account_data(&mut account_data);
+        sync.filter.filter_room_ephemeral(&mut ephemeral);
+        if timeline.events.is_empty() && account_data.is_empty() && ephemeral.is_empty() && !full_state {
+            return Ok(None);
+        }
+        let mut state = match entry.out_of_band {
+            true => HashMap::new(),
+            false => self.compute_state_delta(sync, &entry, &timeline, full_state).await?,
+        };
+        let summary = if self.wants_summary(sync, &entry, &timeline, &state) {
+            self.room_summary(sync, &entry.room_id, &timeline, &mut state).await?.unwrap_or(Value::Null)
+        } else {
+            json!({})
+        };
+        let room = ArchivedRoom { room_id: entry.room_id, timeline, state, account_data };
+        if !entry.joined {
+            return Ok((!room.is_empty() || always_include).then_some(Entry::Archived(room)));
+        }
+        let empty = room.is_empty() && ephemeral.is_empty();
+        let joined = JoinedRoom { room, ephemeral, summary, unread: RoomNotifCounts::default() };
+        Ok((!empty || always_include).then_some(Entry::Joined(joined)))
+    }
+}

@@ -1,0 +1,12 @@
+//! The account itself. Answers to `synapse/rest/client/account.py`.
+
+use myelin_handlers::account;
+use myelin_handlers::auth::AuthOptions;
+
+use crate::call::{Answer, Call, Refusal};
+
+/// `GET /account/whoami`
+pub async fn whoami(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::GUESTS).await?;
+    Ok(Answer::value(&account::whoami(&requester)))
+}

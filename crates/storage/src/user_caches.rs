@@ -1,0 +1,62 @@
+//! What is remembered about users, and the function names that make it stale. Answers to the `@cached` functions
+//! of `account_data.py`, `tags.py`, `push_rule.py`, `end_to_end_keys.py` and `presence.py`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use myelin_caches::{Cache, Registry};
+
+use crate::CacheSizes;
+use crate::account_data::{AccountDatum, GlobalAccountData, RoomAccountData, Tags};
+use crate::end_to_end_keys::{FallbackKeyTypes, KeyCounts};
+use crate::push_rule::PushRuleRows;
+use crate::room_caches::{ById, by_first_key, by_id};
+
+pub(crate) struct UserCaches {
+    pub(crate) account_data: ById<GlobalAccountData>,
+    pub(crate) room_account_data: ById<RoomAccountData>,
+    pub(crate) tags: ById<Tags>,
+    pub(crate) push_rules: ById<Arc<PushRuleRows>>,
+    /// By user; each holds all devices.
+    pub(crate) one_time_keys: ById<Arc<KeyCounts>>,
+    pub(crate) fallback_keys: ById<Arc<FallbackKeyTypes>>,
+    pub(crate) full_presence: ById<Option<i64>>,
+    /// (user, device) to the position up to which its messages were deleted by this process.
+    pub(crate) deleted_to_device: Cache<(Arc<str>, Arc<str>), i64>,
+}
+
+impl UserCaches {
+    pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Self {
+        let (small, large) = (sizes.bytes(8 << 20), sizes.bytes(32 << 20));
+        let caches = Self {
+            account_data: by_id(large, |_, data| 64 + weigh(data)),
+            room_account_data: by_id(large, |_, rooms| 64 + weigh_rooms(rooms)),
+            tags: by_id(small, |_, rooms| 64 + weigh_rooms(rooms)),
+            push_rules: by_id(small, |_, rules| rules.weight()),
+            one_time_keys: by_id(small, |_, devices| 64 + devices.len() * 200),
+            fallback_keys: by_id(small, |_, devices| 64 + devices.len() * 100),
+            full_presence: by_id(small, |id, _| id.len() + 64),
+            deleted_to_device: Cache::new(small, |(user, device), _| user.len() + device.len() + 64),
+        };
+        caches.register(registry);
+        caches
+    }
+
+    fn register(&self, registry: &Registry) {
+        by_first_key(registry, "get_global_account_data_for_user", &self.account_data);
+        by_first_key(registry, "get_room_account_data_for_user", &self.room_account_data);
+        by_first_key(registry, "get_tags_for_user", &self.tags);
+        by_first_key(registry, "get_push_rules_for_user", &self.push_rules);
+        by_first_key(registry, "count_e2e_one_time_keys", &self.one_time_keys);
+        by_first_key(registry, "get_e2e_unused_fallback_key_types", &self.fallback_keys);
+        by_first_key(registry, "_get_full_presence_stream_token_for_user", &self.full_presence);
+    }
+}
+
+fn weigh(data: &[AccountDatum]) -> usize {
+    data.iter().map(|(kind, content)| kind.len() + content.len() + 64).sum()
+}
+
+fn weigh_rooms(rooms: &HashMap<Arc<str>, Vec<AccountDatum>>) -> usize {
+    rooms.iter().map(|(room_id, data)| room_id.len() + 64 + weigh(data)).sum()
+}
