@@ -6,8 +6,9 @@ mod startup;
 use anyhow::{Context, Result};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::free_port;
+use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
-use myelin_tests::{Case, program, start};
+use myelin_tests::{Case, start};
 use rustix::process::Signal;
 use serde_json::json;
 
