@@ -1,12 +1,11 @@
 //! Everything that runs: Postgres, Redis, the Synapse main process, one Python worker and one Myelin.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::Service;
+use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
 use serde_json::Value;
 
@@ -41,7 +40,7 @@ impl Stack {
         let registration = folder.join("bridge.yaml");
         std::fs::write(&registration, registration_yaml())?;
         let settings = format!("{SETTINGS}app_service_config_files: ['{}']\n", registration.display());
-        let building = std::thread::spawn(build);
+        let building = std::thread::spawn(program);
         let synapse = Synapse::start(folder, &settings)?;
         let program = building.join().map_err(|_| anyhow::anyhow!("the build panicked"))??;
         let main = Client::new(synapse.port);
@@ -97,17 +96,4 @@ fn registration_yaml() -> String {
         "id: bridge\nurl: null\nas_token: {AS_TOKEN}\nhs_token: hs-token\nsender_localpart: bridge\n\
          rate_limited: false\nnamespaces:\n  users: [{{regex: '@bridge_.*', exclusive: true}}]\n"
     )
-}
-
-/// The binary under test; Cargo has no way to depend on another package's binary.
-fn build() -> Result<PathBuf> {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "myelin", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "Myelin does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.context("cargo built no program")
 }

@@ -1,32 +1,13 @@
 //! The binary as a process, against a real Synapse.
 
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http;
 use myelin_testkit::process::{Service, free_port};
+use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
-use serde_json::Value;
-
-/// The binary under test; Cargo has no way to depend on another package's binary.
-pub fn program() -> Result<PathBuf> {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(program) = PROGRAM.get() {
-        return Ok(program.clone());
-    }
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "myelin", "--message-format=json"])
-        .stderr(Stdio::null())
-        .output()?;
-    ensure!(output.status.success(), "Myelin does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    Ok(PROGRAM.get_or_init(|| program.unwrap_or_default()).clone())
-}
 
 /// Myelin as a worker of `synapse`, with `extra` added to its yaml; it need not become healthy.
 pub fn command(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<Command> {
@@ -62,9 +43,11 @@ pub fn run(extra: &str, cases: &[Case]) -> Result<()> {
     let synapse = Synapse::start(folder.path(), extra)?;
     let mut failures = Vec::new();
     for (name, case) in cases {
+        let start = Instant::now();
         if let Err(error) = case(&synapse) {
-            failures.push(format!("{name}: {error:?}"));
+            failures.push(format!("{name}: {error:#}"));
         }
+        println!("{name}: {:.1} s", start.elapsed().as_secs_f32());
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
     Ok(())

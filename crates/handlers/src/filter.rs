@@ -304,7 +304,7 @@ impl Handlers {
     ) -> Result<Vec<Arc<Event>>> {
         events.retain(|event| room.wants_event(event) && section.wants_event(event));
         let (senders, rel_types) = (&section.related_by_senders, &section.related_by_rel_types);
-        if !(senders.is_empty() && rel_types.is_empty()) && !events.is_empty() {
+        if !(events.is_empty() || senders.is_empty() && rel_types.is_empty()) {
             let ids: Vec<Arc<str>> = events.iter().map(|event| Arc::clone(&event.event_id)).collect();
             let related: HashSet<Arc<str>> = self.storage.events_have_relations(&ids, senders, rel_types).await?;
             events.retain(|event| related.contains(&event.event_id));

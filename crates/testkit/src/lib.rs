@@ -6,6 +6,7 @@ pub mod nginx;
 pub mod packages;
 pub mod postgres;
 pub mod process;
+pub mod program;
 pub mod python;
 pub mod redis;
 pub mod synapse;

@@ -114,6 +114,11 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     following.await?;
     telling.await?;
     listeners.wait().await;
+    if let Some(path) = &config.worker.pid_file
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!("cannot remove {}: {error}", path.display());
+    }
     storage.close().await;
     Ok(())
 }

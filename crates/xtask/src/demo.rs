@@ -1,13 +1,12 @@
 //! `cargo xtask demo`: a whole homeserver with Myelin in front of it, shown working.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::nginx::Nginx;
+use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
 use myelin_testkit::{packages, process, python};
 use serde_json::{Value, json};
@@ -43,7 +42,8 @@ fn show(once: bool) -> Result<Stack> {
     packages::ensure()?;
     python::interpreter()?;
     progress("building Myelin");
-    let program = build()?;
+    // The debug build: it is a demonstration, not a benchmark.
+    let program = program()?;
     let folder = tempfile::Builder::new().prefix("myelin-demo-").tempdir()?;
     progress("starting Postgres, Redis and the Synapse main process");
     let synapse = Synapse::start(folder.path(), "")?;
@@ -66,20 +66,6 @@ fn show(once: bool) -> Result<Stack> {
 
 fn progress(what: &str) {
     eprintln!("==> {what}");
-}
-
-/// The debug build; it is a demonstration, not a benchmark.
-pub fn build() -> Result<PathBuf> {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "myelin", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
-    ensure!(output.status.success(), "Myelin does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut programs = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.filter(|program| Path::new(program).is_file()).context("cargo built no program")
 }
 
 /// Registers two users, lets them meet in a room, and wakes a long-poll with a message.
@@ -139,7 +125,11 @@ fn step(client: &Client, method: &str, path: &str, body: Option<&Value>) -> Resu
         Some(_) => "Myelin: fallback",
         None => "main",
     };
-    let shown: String = format!("{method} {}", path.split('?').next().unwrap_or(path)).chars().take(58).collect();
+    // A room's id says nothing to a reader and fills the line.
+    let (path_shown, room) =
+        (path.split('?').next().unwrap_or(path), path.split('/').find(|part| part.starts_with("%21")));
+    let path_shown = room.map_or_else(|| path_shown.to_owned(), |room| path_shown.replace(room, "{room}"));
+    let shown: String = format!("{method} {path_shown}").chars().take(58).collect();
     println!("{shown:<58} {by:<16} {:>6} {:>6} ms", answer.status, answer.took.as_millis());
     ensure!(answer.status == 200, "{method} {path}: {}", String::from_utf8_lossy(&answer.body));
     Ok(answer)

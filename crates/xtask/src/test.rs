@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use myelin_testkit::{packages, python};
+use myelin_testkit::{packages, program, python};
 
 use crate::tidy;
 
@@ -16,9 +16,12 @@ pub fn run() -> Result<()> {
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     step("packages", packages::ensure)?;
     let python = python::interpreter()?;
+    cargo("build", &["test", "--workspace", "--no-run"])?;
+    // The binary that was built with the tests: a build of it alone would compile half of it again.
+    let target = packages::cache_folder().parent().map(|target| target.join("debug/myelin")).context("no target")?;
     step("tests", || {
         let mut tests = Command::new(env!("CARGO"));
-        tests.args(["test", "--workspace"]).env("MYELIN_PYTHON", python);
+        tests.args(["test", "--workspace"]).env("MYELIN_PYTHON", python).env(program::VARIABLE, target);
         succeed(&mut tests)
     })
 }

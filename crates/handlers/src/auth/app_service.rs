@@ -28,6 +28,10 @@ impl Handlers {
                 self.validate_appservice_can_control_user_id(service, user_id).await?;
                 user_id
             }
+            // Synapse: the sender's own devices cannot be named, that is an uncaught exception.
+            None if credentials.device_id.is_some() => {
+                return Err(MatrixError::internal("device_id without user_id"));
+            }
             None => &service.sender,
         };
         // An empty parameter is one that is there, for this one too.

@@ -52,7 +52,7 @@ impl Handlers {
     }
 
     async fn all_account_data(&self, user_id: &str) -> Result<AccountData> {
-        let mut global = self.items(&*self.storage.get_global_account_data_for_user(user_id).await?);
+        let mut global = self.items(&self.storage.get_global_account_data_for_user(user_id).await?);
         global.push(self.push_rules_item(user_id).await?);
         let mut rooms: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
         for (room_id, tags) in &*self.storage.get_tags_for_user(user_id).await? {

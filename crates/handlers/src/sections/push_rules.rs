@@ -40,7 +40,7 @@ static BASE_RULES: LazyLock<Vec<BaseRule>> =
 
 /// One rule before it is formatted.
 struct Rule<'a> {
-    rule_id: &'a str,
+    id: &'a str,
     conditions: Vec<Map<String, Value>>,
     actions: Value,
     default: bool,
@@ -73,7 +73,7 @@ fn rules_of_kind<'a>(kind: &str, class: i16, rows: &'a PushRuleRows, features: &
     let base = BASE_RULES.iter().filter(|rule| rule.rule_id.starts_with(&prefix));
     let base = base.filter(|rule| has(&rule.feature) != Some(false) && has(&rule.unless) != Some(true));
     let base = base.map(|rule| Rule {
-        rule_id: &rule.rule_id,
+        id: &rule.rule_id,
         conditions: rule.conditions.clone(),
         actions: changed.get(rule.rule_id.as_str()).map_or_else(|| rule.actions.clone(), |actions| parse(actions)),
         default: true,
@@ -82,13 +82,13 @@ fn rules_of_kind<'a>(kind: &str, class: i16, rows: &'a PushRuleRows, features: &
     let is_base = |rule_id: &str| BASE_RULES.iter().any(|rule| rule.rule_id == rule_id);
     let own = rows.rules.iter().filter(|row| row.priority_class == class && !is_base(&row.rule_id));
     let own = own.map(|row| Rule {
-        rule_id: &row.rule_id,
+        id: &row.rule_id,
         conditions: serde_json::from_str(&row.conditions).unwrap_or_default(),
         actions: parse(&row.actions),
         default: false,
         enabled: rows.enabled.get(&row.rule_id).copied().unwrap_or(true),
     });
-    let (first, last): (Vec<Rule<'_>>, Vec<Rule<'_>>) = base.partition(|rule| rule.rule_id == MASTER);
+    let (first, last): (Vec<Rule<'_>>, Vec<Rule<'_>>) = base.partition(|rule| rule.id == MASTER);
     first.into_iter().chain(own).chain(last).collect()
 }
 
@@ -99,7 +99,7 @@ fn parse(json: &str) -> Value {
 /// `_rule_to_template`; nothing for a content rule without a pattern.
 fn template(kind: &str, user_id: &str, rule: Rule<'_>) -> Option<Value> {
     let mut out = Map::new();
-    let mut id = rule.rule_id.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut id = rule.id.rsplit('/').next().unwrap_or_default().to_owned();
     let first = rule.conditions.first();
     match kind {
         "sender" | "room" => first?.get("pattern")?.as_str()?.clone_into(&mut id),

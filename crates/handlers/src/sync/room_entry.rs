@@ -35,7 +35,7 @@ impl Handlers {
     ) -> Result<Option<Entry>> {
         let RoomData { mut ephemeral, mut account_data } = data;
         let always_include = sync.full_state;
-        let full_state = entry.full_state || entry.newly_joined || always_include;
+        let full_state = sync.since.is_none() || entry.newly_joined || always_include;
         let quiet = ephemeral.is_empty() && account_data.is_empty() && !full_state;
         if quiet && entry.events.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
@@ -57,9 +57,10 @@ impl Handlers {
         if timeline.events.is_empty() && account_data.is_empty() && ephemeral.is_empty() && !full_state {
             return Ok(None);
         }
-        let mut state = match entry.out_of_band {
-            true => HashMap::new(),
-            false => self.compute_state_delta(sync, &entry, &timeline, full_state).await?,
+        let mut state = if entry.out_of_band {
+            HashMap::new()
+        } else {
+            self.compute_state_delta(sync, &entry, &timeline, full_state).await?
         };
         let summary = if self.wants_summary(sync, &entry, &timeline, &state) {
             self.room_summary(sync, &entry.room_id, &timeline, &mut state).await?.unwrap_or(Value::Null)

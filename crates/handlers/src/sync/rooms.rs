@@ -39,7 +39,6 @@ pub(super) struct RoomEntry {
     /// Oldest first; `None`: not looked up.
     pub events: Option<Vec<Arc<Event>>>,
     pub newly_joined: bool,
-    pub full_state: bool,
     pub since: Option<StreamToken>,
     /// Where `events` begin, or the end of the timeline when there are none.
     pub upto: StreamToken,
@@ -187,7 +186,6 @@ impl Handlers {
             joined: false,
             events: out_of_band.then(|| vec![Arc::clone(left)]),
             newly_joined: changes.newly_joined.contains(room_id),
-            full_state: false,
             since: Some(since.clone()),
             upto: end.clone(),
             end,
@@ -229,7 +227,6 @@ impl Handlers {
                 joined: true,
                 events: Some(page.iter().rev().filter_map(|row| events.get(&row.event_id).cloned()).collect()),
                 newly_joined,
-                full_state: false,
                 since,
                 upto,
                 end: sync.now.clone(),
@@ -272,7 +269,6 @@ impl Handlers {
                 joined,
                 events: None,
                 newly_joined: false,
-                full_state: true,
                 since: None,
                 upto: end.clone(),
                 end,

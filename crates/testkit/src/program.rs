@@ -1,0 +1,35 @@
+//! The binary under test. Cargo has no way to depend on another package's binary.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// Where a test run has put the binary that it built together with the tests.
+pub const VARIABLE: &str = "MYELIN_PROGRAM";
+
+/// Built once per process, unless `MYELIN_PROGRAM` names it.
+pub fn program() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    if let Some(program) = std::env::var_os(VARIABLE) {
+        return Ok(program.into());
+    }
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(program) = &*built {
+        return Ok(program.clone());
+    }
+    // Cargo's own variable: a binary may be run without Cargo.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--package", "myelin", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(output.status.success(), "Myelin does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    Ok(built.insert(program.context("cargo built no program")?).clone())
+}
