@@ -303,26 +303,4 @@ impl Drop for Syncing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn actions_leak_out_of_the_bucket() {
-        let (mut state, user) = (State::default(), Arc::from("@a:t"));
-        let rate = (0.1, 1);
-        assert!(state.may_act(&user, rate, 0));
-        assert!(!state.may_act(&user, rate, 5_000));
-        assert!(state.may_act(&user, rate, 10_000));
-        assert!(!state.may_act(&user, rate, 10_001));
-        assert!(state.may_act(&user, rate, 100_000));
-    }
-
-    #[test]
-    fn the_same_state_is_told_once_in_a_while() {
-        let (mut state, device) = (State::default(), (Arc::from("@a:t"), None));
-        assert!(state.is_news(&device, "online", 0, 25_000));
-        assert!(!state.is_news(&device, "online", 24_999, 25_000));
-        assert!(state.is_news(&device, "unavailable", 24_999, 25_000));
-        assert!(state.is_news(&device, "unavailable", 50_000, 25_000));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! The HTTP client against a server that answers as it is told to.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -33,27 +33,31 @@ struct Seen {
 struct Log(Arc<Mutex<(Vec<Seen>, u32)>>);
 
 impl Log {
+    fn lock(&self) -> MutexGuard<'_, (Vec<Seen>, u32)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.0.lock().unwrap().0)
+        std::mem::take(&mut self.lock().0)
     }
 
     fn connections(&self) -> u32 {
-        self.0.lock().unwrap().1
+        self.lock().1
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, status: u16, answer: Value) {
-        self.0.lock().unwrap().1 += 1;
+        self.lock().1 += 1;
         let service = service_fn(move |request: Request<Incoming>| {
             let (log, answer) = (self.clone(), answer.clone());
             async move {
                 let (parts, body) = request.into_parts();
                 let body = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
-                let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+                let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
                 let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-                log.0.lock().unwrap().0.push(Seen { line: format!("{} {}", parts.method, parts.uri), headers, body });
+                log.lock().0.push(Seen { line: format!("{} {}", parts.method, parts.uri), headers, body });
                 let answer = Full::new(Bytes::from(answer.to_string()));
                 let response = Response::builder().status(status).header("Retry-After", "2").body(answer);
-                Ok::<_, hyper::Error>(response.unwrap())
+                Ok::<_, hyper::Error>(response.expect("a valid status and header"))
             }
         });
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
