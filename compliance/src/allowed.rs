@@ -13,6 +13,9 @@ pub enum Rule {
     Ignore,
     /// An array whose order is that of a Python set.
     Set,
+    /// Room state, by type and state key. Of two events of a key, the one before the timeline and the one after it,
+    /// Python sends either, by the order of a set; the later one is right.
+    State,
     /// Numbers that depend on the moment of the request.
     Near,
 }

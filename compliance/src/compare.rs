@@ -61,6 +61,7 @@ impl Comparison<'_> {
             (Some(Rule::Set), Value::Array(a), Value::Array(b)) => {
                 self.arrays(&sorted(a), &sorted(b));
             }
+            (Some(Rule::State), Value::Array(a), Value::Array(b)) => self.states(a, b),
             (Some(Rule::Near), Value::Number(a), Value::Number(b)) => {
                 let tolerance = allowed.map_or(0, |entry| entry.tolerance);
                 let (a, b) = (a.as_i64(), b.as_i64());
@@ -98,6 +99,24 @@ impl Comparison<'_> {
                     it.missing(text(a), text(b));
                 }
             });
+        }
+    }
+
+    fn states(&mut self, python: &[Value], myelin: &[Value]) {
+        let key = |event: &Value| format!("{} {}", event["type"], event["state_key"]);
+        let older = |a: &Value, b: &Value| a["origin_server_ts"].as_i64() < b["origin_server_ts"].as_i64();
+        for a in python {
+            self.at(&key(a), |it| match myelin.iter().find(|b| key(a) == key(b)) {
+                Some(b) if a["event_id"] != b["event_id"] && older(a, b) => {}
+                Some(b) => it.values(a, b),
+                None => it.missing(a.to_string(), "(absent)".to_owned()),
+            });
+        }
+        for b in myelin.iter().filter(|b| !python.iter().any(|a| key(a) == key(b))) {
+            self.at(&key(b), |it| it.missing("(absent)".to_owned(), b.to_string()));
+        }
+        if python.len() != myelin.len() {
+            self.at("length", |it| it.differ(&python.len().into(), &myelin.len().into()));
         }
     }
 
@@ -176,6 +195,11 @@ mod tests {
         let set = "[[difference]]\nrule = 'set'\npath = '/a'\nrows = 'a/'\nreason = 'r'\n";
         assert!(paths(set, &json!({"a": [1, 2]}), &json!({"a": [2, 1]})).is_empty());
         assert_eq!(paths(set, &json!({"a": [1, 2]}), &json!({"a": [2, 2]})), ["/a/0"]);
+        let state = "[[difference]]\nrule = 'state'\npath = '/a'\nreason = 'r'\n";
+        let event = |id: &str, ts: u32| json!({"type": "t", "state_key": "", "event_id": id, "origin_server_ts": ts});
+        assert!(paths(state, &json!({"a": [event("$1", 1)]}), &json!({"a": [event("$2", 2)]})).is_empty());
+        let older = paths(state, &json!({"a": [event("$2", 2)]}), &json!({"a": [event("$1", 1)]}));
+        assert_eq!(older, ["/a/\"t\" \"\"/event_id", "/a/\"t\" \"\"/origin_server_ts"]);
         let near = "[[difference]]\nrule = 'near'\npath = '/**/age'\ntolerance = 5\nreason = 'r'\n";
         assert!(paths(near, &json!([{"age": 1}]), &json!([{"age": 6}])).is_empty());
         assert_eq!(paths(near, &json!([{"age": 1}]), &json!([{"age": 7}])), ["/0/age"]);

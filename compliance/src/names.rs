@@ -20,6 +20,12 @@ impl Names {
         self.0.get(name).map(String::as_str).with_context(|| format!("the seed has no <{name}>"))
     }
 
+    /// (name, id)
+    pub fn rooms(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.0.iter().map(|(name, id)| (name.as_str(), id.as_str()));
+        all.filter(|(_, id)| id.starts_with('!'))
+    }
+
     /// Replaces each `<name>`.
     pub fn fill(&self, template: &str) -> Result<String> {
         self.replace(template, ToOwned::to_owned)

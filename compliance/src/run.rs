@@ -19,7 +19,8 @@ use crate::table;
 /// How often a row is asked again while Python's own answer changes (presence times out, for example).
 const ATTEMPTS: usize = 5;
 
-/// `cargo test -p myelin-compliance -- <part of a name>`; the variable serves where arguments cannot be given.
+/// `cargo test -p myelin-compliance -- <part of a name>`; the variable `MYELIN_TWIN_ONLY` serves where arguments
+/// cannot be given. `MYELIN_TWIN_ALL` prints all differences of a row, `MYELIN_TWIN_DUMP=<folder>` keeps both answers.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
@@ -34,7 +35,7 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            println!("the twin could not run: {error:?}");
+            println!("the twin could not run: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -53,7 +54,11 @@ fn run(wanted: &str) -> Result<usize> {
     println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());
     let mut twin = Twin { stack, seed, allowed: Allowed::load()?, routes: Table::new()?, tally: BTreeMap::new() };
     let mut failed = 0;
+    let mut rotated = false;
     for row in &rows {
+        if row.path.ends_with("/sync") && !std::mem::replace(&mut rotated, true) {
+            twin.stack.wait_push_actions_rotated()?;
+        }
         let outcome = twin.ask(row);
         failed += usize::from(!twin.report(&row.name, outcome));
     }
@@ -166,6 +171,13 @@ impl Twin {
                 python: format!("{expected:?} by the table of routes"),
                 myelin: (if native { "native" } else { "passed on" }).to_owned(),
             });
+        }
+        if let Some(folder) = std::env::var_os("MYELIN_TWIN_DUMP").filter(|_| !differences.is_empty()) {
+            for (name, answer) in [("python", &python), ("myelin", &myelin)] {
+                let file = format!("{} {name}.json", row.name.replace('/', " "));
+                let text = self.seed.names.unfill(&String::from_utf8_lossy(&answer.body));
+                std::fs::write(std::path::Path::new(&folder).join(file), text)?;
+            }
         }
         if let Some((name, pointer)) = &row.keep {
             let json = python.json()?;

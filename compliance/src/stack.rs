@@ -14,6 +14,9 @@ use crate::seed::Seed;
 /// Token of the application service that `registration` describes.
 pub const AS_TOKEN: &str = "as-token-of-the-bridge";
 
+/// Synapse's main process summarises push actions every 30 s.
+const ROTATION: Duration = Duration::from_mins(1);
+
 /// Both workers must have seen within this what the main process has written.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
@@ -31,7 +34,7 @@ pub struct Stack {
     pub python: Client,
     pub myelin: Client,
     _workers: [Service; 2],
-    _synapse: Synapse,
+    synapse: Synapse,
 }
 
 impl Stack {
@@ -53,9 +56,25 @@ impl Stack {
         })?;
         let ((python, python_service), (myelin, myelin_service)) = (python, myelin);
         let (python, myelin) = (Client::new(python), Client::new(myelin));
-        let stack = Self { main, python, myelin, _workers: [python_service, myelin_service], _synapse: synapse };
+        let stack = Self { main, python, myelin, _workers: [python_service, myelin_service], synapse };
         stack.wait_caught_up(&seed)?;
+        seed.load_history(&stack.python).context("loading the history into Python's cache")?;
         Ok((stack, seed))
+    }
+
+    /// Waits until the counts of unread messages stand still. Python keeps what it counted before a rotation, though
+    /// the same statement gives another number afterwards.
+    pub fn wait_push_actions_rotated(&self) -> Result<()> {
+        let behind = "SELECT (SELECT stream_ordering FROM event_push_summary_stream_ordering)
+                < (SELECT max(stream_ordering) FROM event_push_actions)
+            OR (SELECT stream_id FROM event_push_summary_last_receipt_stream_id)
+                < (SELECT max(stream_id) FROM receipts_linearized)";
+        let start = Instant::now();
+        while self.synapse.postgres.query("synapse", behind)? != "f" {
+            ensure!(start.elapsed() < ROTATION, "push actions are not rotated");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
     }
 
     /// Waits until both workers have every position of the main process.

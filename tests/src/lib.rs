@@ -19,7 +19,11 @@ pub fn command(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<
 
 /// Myelin, once it is healthy, and its port.
 pub fn start(synapse: &Synapse, name: &str, extra: &str) -> Result<(u16, Service)> {
-    let port = free_port()?;
+    start_on(synapse, name, free_port()?, extra)
+}
+
+/// The same on a port that `extra` may name.
+pub fn start_on(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<(u16, Service)> {
     let mut service = Service::start(name, &synapse.folder, command(synapse, name, port, extra)?)?;
     service.wait_until(Duration::from_secs(20), || http::is_healthy(port))?;
     Ok((port, service))

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod ip_range;
 mod listener;
+mod roles;
 mod section;
 mod server;
 mod worker;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::ConfigError;
 use crate::listener::{self, Listener};
+use crate::roles::{self, Place};
 use crate::section::Section;
 
 /// What `master` is on the wire, yaml calls `main`.
@@ -107,9 +108,11 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Worker, Co
     let name = root.text_or("worker_name", &app)?;
     let instance_map = read_instance_map(root)?;
     let stream_writers = read_stream_writers(root, &instance_map, &name)?;
-    refuse_roles(root, &name)?;
+    let (listeners, fallback) = (listener::read(root, warnings)?, read_fallback(root)?);
+    roles::refuse(root, &Place { app: &app, name: &name, listeners: &listeners, has_fallback: fallback.is_some() })?;
+    roles::check_outbound(root, &instance_map)?;
     Ok(Worker {
-        listeners: listener::read(root, warnings)?,
+        listeners,
         replication_secret: root.secret("worker_replication_secret")?,
         log_config: match root.text("worker_log_config")? {
             Some(path) => Some(path.into()),
@@ -118,7 +121,7 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Worker, Co
         pid_file: root.text("worker_pid_file")?.map(PathBuf::from),
         instance_map,
         stream_writers,
-        fallback: read_fallback(root)?,
+        fallback,
         name,
     })
 }
@@ -203,26 +206,6 @@ fn read_stream_writers(
         thread_subscriptions: many("thread_subscriptions")?,
         quarantined_media: many("quarantined_media_changes")?,
     })
-}
-
-/// Roles that write or act on their own: with Myelin in that place nobody would play them.
-fn refuse_roles(root: &Section<'_>, own_name: &str) -> Result<(), ConfigError> {
-    const LISTS: [(&str, &str); 3] = [
-        ("federation_sender_instances", "sending federation traffic"),
-        ("pusher_instances", "sending push notifications"),
-        ("media_instance_running_background_jobs", "media jobs"),
-    ];
-    const NAMES: [(&str, &str); 3] = [
-        ("run_background_tasks_on", "background tasks"),
-        ("notify_appservices_from_worker", "notifying application services"),
-        ("update_user_directory_from_worker", "updating the user directory"),
-    ];
-    for (key, role) in LISTS.iter().chain(&NAMES) {
-        if root.texts(key)?.iter().any(|name| name == own_name) {
-            return Err(root.fault(key, format!("{own_name} is named for {role}; Myelin cannot do that")));
-        }
-    }
-    Ok(())
 }
 
 fn read_fallback(root: &Section<'_>) -> Result<Option<Fallback>, ConfigError> {

@@ -128,11 +128,15 @@ impl Filter {
         })
     }
 
-    /// Synapse: account data and ephemeral events carry no room id here, so that any `rooms` list drops them.
+    /// Synapse: account data carries no room id here, so that any `rooms` list drops it.
     fn wants_item(&self, item: &Item) -> bool {
+        self.wants_item_of(None, item)
+    }
+
+    fn wants_item_of(&self, room_id: Option<&str>, item: &Item) -> bool {
         self.check(&Subject {
             kind: &item.kind,
-            room_id: None,
+            room_id,
             sender: item.sender.as_deref(),
             content: LazyCell::new(|| match serde_json::from_str(&item.json) {
                 Ok(Value::Object(mut object)) => match object.remove("content") {
@@ -274,8 +278,10 @@ impl FilterCollection {
         items.retain(|item| self.room.wants_item(item) && self.room_account_data.wants_item(item));
     }
 
-    pub fn filter_room_ephemeral(&self, items: &mut Vec<Item>) {
-        items.retain(|item| self.room.wants_item(item) && self.ephemeral.wants_item(item));
+    /// Unlike account data, these know their room.
+    pub fn filter_room_ephemeral(&self, room_id: &str, items: &mut Vec<Item>) {
+        let room_id = Some(room_id);
+        items.retain(|item| self.room.wants_item_of(room_id, item) && self.ephemeral.wants_item_of(room_id, item));
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/rooms/{id}/event/{id}`. Answers to `EventHandler` in `synapse/handlers/events.py` and `RoomEventServlet`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use myelin_model::{MatrixError, Requester};
 
@@ -15,7 +16,8 @@ impl Handlers {
         room_id: Option<&str>,
         event_id: &str,
     ) -> Result<Option<VisibleEvent>> {
-        let event = self.storage.get_event(event_id).await?;
+        // Only this route asks for what a state event replaced.
+        let event = self.storage.get_events_with_prev_content(&[Arc::from(event_id)]).await?.into_iter().next();
         let Some(event) = event.filter(|event| room_id.is_none_or(|room_id| &*event.room_id == room_id)) else {
             return Ok(None);
         };

@@ -14,8 +14,7 @@ use crate::{Handlers, Result};
 /// The query of `/members`.
 #[derive(Clone, Debug, Default)]
 pub struct MembersQuery<'a> {
-    /// The token, and its text for the error.
-    pub at: Option<(&'a StreamToken, &'a str)>,
+    pub at: Option<&'a StreamToken>,
     pub membership: Option<&'a str>,
     pub not_membership: Option<&'a str>,
 }
@@ -44,7 +43,7 @@ impl Handlers {
     ) -> Result<Vec<u8>> {
         let filter = StateFilter::from_types([(Arc::from(MEMBER), None)]);
         let mut events = match query.at {
-            Some((token, text)) => self.state_events_at(requester, room_id, token, text, &filter).await?,
+            Some(token) => self.state_events_at(requester, room_id, token, &filter).await?,
             None => self.state_events(requester, room_id, &filter).await?,
         };
         events.retain(|event| query.wants(event));
@@ -59,16 +58,15 @@ impl Handlers {
         requester: &Requester,
         room_id: &str,
         token: &StreamToken,
-        text: &str,
         filter: &StateFilter,
     ) -> Result<Vec<Arc<Event>>> {
         let last = self.storage.last_event_in_room_before(room_id, &token.room.position()).await?;
         let Some(last) = last else {
-            return Err(MatrixError::not_found(format!("Can't find event for token {text}")));
+            return Err(MatrixError::not_found(format!("Can't find event for token {token}")));
         };
         let user_id = &requester.user_id;
         if !self.user_can_see_state_at_event(user_id, room_id, &last).await? {
-            let error = format!("User {user_id} not allowed to view events in room {room_id} at token {text}");
+            let error = format!("User {user_id} not allowed to view events in room {room_id} at token {token}");
             return Err(MatrixError::forbidden(error));
         }
         let state = self.storage.get_state_ids_for_event(&last, filter).await?;

@@ -1,7 +1,7 @@
 //! `/sync` and pagination tokens. Answers to `StreamToken` and `RoomStreamToken` in `synapse/types/__init__.py`.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::position::MultiWriterPosition;
@@ -89,7 +89,7 @@ impl RoomToken {
     }
 }
 
-/// The 14 fields of 1.163; fields of a newer Synapse are carried in `rest` untouched.
+/// The 14 fields of 1.163.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StreamToken {
     pub room: RoomToken,
@@ -106,7 +106,6 @@ pub struct StreamToken {
     pub sticky_events: MultiWriterPosition,
     pub quarantined_media: MultiWriterPosition,
     pub profile_updates: i64,
-    pub rest: Vec<String>,
 }
 
 impl StreamToken {
@@ -115,7 +114,7 @@ impl StreamToken {
         let mut fields = text.split('_');
         let room = RoomToken::parse(fields.next().unwrap_or_default(), instances)?;
         let mut next = || fields.next().unwrap_or("0");
-        Ok(Self {
+        let token = Self {
             room,
             presence: int(next())?,
             typing: int(next())?,
@@ -130,8 +129,9 @@ impl StreamToken {
             sticky_events: multi_writer(next(), instances)?,
             quarantined_media: multi_writer(next(), instances)?,
             profile_updates: int(next())?,
-            rest: fields.map(str::to_owned).collect(),
-        })
+        };
+        // A newer Synapse's token is refused, as an older Synapse refuses it.
+        if fields.next().is_some() { Err(TokenError::Malformed) } else { Ok(token) }
     }
 
     pub fn write(&self, instances: &Instances) -> Result<String, UnknownInstance> {
@@ -152,7 +152,7 @@ impl StreamToken {
             multi(&self.quarantined_media)?,
             self.profile_updates.to_string(),
         ];
-        for field in fields.iter().chain(&self.rest) {
+        for field in &fields {
             out.push('_');
             out.push_str(field);
         }
@@ -181,6 +181,61 @@ impl StreamToken {
             && self.quarantined_media.at_most(&other.quarantined_media)
             && self.profile_updates <= other.profile_updates
     }
+}
+
+/// As Python prints it; error messages contain it.
+impl fmt::Display for StreamToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "StreamToken(room: {}, presence: {}, typing: {}, receipt: {}, account_data: {}, push_rules: {}, \
+             to_device: {}, device_list: {}, groups: {}, un_partial_stated_rooms: {}, thread_subscriptions: {}, \
+             sticky_events: {}, quarantined_media: {}, profile_updates: {})",
+            RoomText(&self.room),
+            self.presence,
+            self.typing,
+            MultiWriterText(&self.receipt),
+            self.account_data,
+            self.push_rules,
+            self.to_device,
+            MultiWriterText(&self.device_list),
+            self.groups,
+            self.un_partial_stated_rooms,
+            self.thread_subscriptions,
+            MultiWriterText(&self.sticky_events),
+            MultiWriterText(&self.quarantined_media),
+            self.profile_updates,
+        )
+    }
+}
+
+struct RoomText<'a>(&'a RoomToken);
+
+impl fmt::Display for RoomText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            RoomToken::Live(position) => {
+                let (stream, writers) = (position.base, writers(position));
+                write!(f, "RoomStreamToken(stream: {stream}, topological: None, instances: {{{writers}}})")
+            }
+            RoomToken::Topological { depth, stream } => {
+                write!(f, "RoomStreamToken(stream: {stream}, topological: {depth}, instances: {{}})")
+            }
+        }
+    }
+}
+
+struct MultiWriterText<'a>(&'a MultiWriterPosition);
+
+impl fmt::Display for MultiWriterText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MultiWriterStreamToken(stream: {}, instances: {{{}}})", self.0.base, writers(self.0))
+    }
+}
+
+fn writers(position: &MultiWriterPosition) -> String {
+    let texts: Vec<_> = position.writers.iter().map(|(name, stream)| format!("{name}: {stream}")).collect();
+    texts.join(", ")
 }
 
 /// Python's `int()` as far as a token may use it: an optional sign and digits, surrounded by blanks.
@@ -233,7 +288,7 @@ mod tests {
             "s11_7_2_2_4_2_2_4_0_1_2_1_1_1",
             "m23~1.25_29_2_4_7_2_3_8_0_1_2_1_1_1",
             "t16-23_0_0_0_0_0_0_0_0_0_0_0_0_0",
-            "s1_1_1_m4~2.9_1_1_1_1_0_1_1_1_1_1_77_x",
+            "s1_1_1_m4~2.9_1_1_1_1_0_1_1_1_1_1",
         ] {
             let token = StreamToken::parse(text, &instances()).unwrap();
             assert_eq!(token.write(&instances()).unwrap(), text);
@@ -244,11 +299,19 @@ mod tests {
     fn short_tokens_are_padded_and_bad_ones_refused() {
         let token = StreamToken::parse("s5_1", &instances()).unwrap();
         assert_eq!(token.write(&instances()).unwrap(), "s5_1_0_0_0_0_0_0_0_0_0_0_0_0");
-        for bad in ["", "zzz", "s", "sx_1", "s1_x", "m1~9_1", "é", "s5_"] {
+        for bad in ["", "s1_1_1_1_1_1_1_1_1_1_1_1_1_1_1", "zzz", "s", "sx_1", "s1_x", "m1~9_1", "é", "s5_"] {
             assert!(StreamToken::parse(bad, &instances()).is_err(), "{bad}");
         }
         assert_eq!(StreamToken::parse("m1~9.4", &instances()), Err(TokenError::UnknownInstance(9)));
         assert!(StreamToken::parse("m5~", &instances()).is_ok());
+    }
+
+    #[test]
+    fn errors_show_tokens_as_python_does() {
+        let token = StreamToken::parse("m5~1.7_1", &instances()).unwrap().to_string();
+        let start = "StreamToken(room: RoomStreamToken(stream: 5, topological: None, instances: {w1: 7}), presence: 1, \
+                     typing: 0, receipt: MultiWriterStreamToken(stream: 0, instances: {}), account_data: 0, ";
+        assert!(token.starts_with(start), "{token}");
     }
 
     #[test]

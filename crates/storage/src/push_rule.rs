@@ -33,6 +33,16 @@ impl PushRuleRows {
 }
 
 impl Storage {
+    pub async fn have_push_rules_changed_for_user(&self, user_id: &str, last: i64) -> Result<bool, StorageError> {
+        let (changed,): (bool,) =
+            sqlx::query_as("SELECT EXISTS (SELECT 1 FROM push_rules_stream WHERE user_id = $1 AND stream_id > $2)")
+                .bind(user_id)
+                .bind(last)
+                .fetch_one(self.pool())
+                .await?;
+        Ok(changed)
+    }
+
     /// The rows of `get_push_rules_for_user`.
     pub async fn get_push_rules_for_user(&self, user_id: &str) -> Result<Arc<PushRuleRows>, StorageError> {
         let load = || async {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -25,6 +26,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// After this, connections that are still busy are cut.
 const DRAIN: Duration = Duration::from_secs(30);
+/// A connection without a request is closed only after this: one may be on its way.
+const LAST_REQUESTS: Duration = Duration::from_millis(100);
 /// When accepting fails (out of file descriptors), wait before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -91,7 +94,15 @@ pub async fn serve(socket: Socket, router: Router, stop: CancellationToken) {
     if let Socket::Unix(_, path) = &socket {
         drop(std::fs::remove_file(path));
     }
+    // Whoever was let in by the kernel is served, too.
+    while let Some(Ok((stream, peer))) = accept(&socket).now_or_never() {
+        match stream {
+            Stream::Tcp(stream) => spawn(&graceful, stream, &router, peer),
+            Stream::Unix(stream) => spawn(&graceful, stream, &router, peer),
+        }
+    }
     drop(socket);
+    tokio::time::sleep(LAST_REQUESTS).await;
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections were still busy after {} s and were cut", DRAIN.as_secs());
     }

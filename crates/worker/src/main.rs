@@ -8,6 +8,7 @@ mod metrics;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -26,6 +27,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::{Cli, Command, Format};
 use crate::logging::Logging;
+
+/// Requests under way have this long; `listen` cuts connections a little earlier.
+const SHUTDOWN: Duration = Duration::from_secs(35);
+/// Statements that nobody waits for any more.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Everything that can be wrong with the configuration is found before the runtime starts.
 fn main() -> ExitCode {
@@ -73,35 +79,20 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let follower =
         Follower::start(Arc::clone(config), writer, storage.clone(), http.clone(), commands.clone(), stop.clone())
             .await?;
-    let following = tokio::spawn(follower.run(incoming));
+    let stats = follower.stats();
     let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands));
-    let telling = tokio::spawn({
-        let (handlers, stop) = (Arc::clone(&handlers), stop.clone());
+    let app = Arc::new(App::new(config, Arc::clone(&handlers))?);
+    metrics::register(&app.metrics, &storage, &live, stats)?;
+    warn_of_gaps(config, &app);
+    // Listeners are bound before anything else is spawned: a port in use ends the start.
+    let tasks = TaskTracker::new();
+    listen_everywhere(config, &app, &tasks, &stop).await?;
+    tasks.spawn(follower.run(incoming));
+    tasks.spawn({
+        let stop = stop.clone();
         async move { handlers.tell_others(stop).await }
     });
-    let app = Arc::new(App::new(config, handlers)?);
-    metrics::register(&app.metrics, &storage, &live)?;
-    warn_of_gaps(config, &app);
-    let listeners = TaskTracker::new();
-    for listener in &config.worker.listeners {
-        let router = match listener.kind {
-            ListenerKind::Http => router(Arc::clone(&app), listener),
-            ListenerKind::Metrics if config.server.enable_metrics => metrics_router(Arc::clone(&app)),
-            ListenerKind::Metrics => {
-                tracing::warn!("a metrics listener is configured, but enable_metrics is not set: it stays closed");
-                continue;
-            }
-        };
-        for socket in listen::bind(&listener.bind).await? {
-            listeners.spawn(listen::serve(socket, router.clone(), stop.clone()));
-        }
-        let place = match &listener.bind {
-            Bind::Tcp { port, .. } => format!("port {port}"),
-            Bind::Unix { path, .. } => path.display().to_string(),
-        };
-        tracing::info!("listening on {place}");
-    }
-    listeners.close();
+    tasks.close();
     if let Some(path) = &config.worker.pid_file {
         std::fs::write(path, std::process::id().to_string())
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -111,15 +102,45 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     notify(&[NotifyState::Stopping]);
     // No new connections; the follower ends, and with it every long-poll.
     stop.cancel();
-    following.await?;
-    telling.await?;
-    listeners.wait().await;
+    if tokio::time::timeout(SHUTDOWN, tasks.wait()).await.is_err() {
+        tracing::warn!("not everything ended within {} s", SHUTDOWN.as_secs());
+    }
     if let Some(path) = &config.worker.pid_file
         && let Err(error) = std::fs::remove_file(path)
     {
         tracing::warn!("cannot remove {}: {error}", path.display());
     }
-    storage.close().await;
+    if tokio::time::timeout(CLOSING, storage.close()).await.is_err() {
+        tracing::debug!("statements were still running");
+    }
+    Ok(())
+}
+
+/// Binds each listener of the configuration and serves it.
+async fn listen_everywhere(
+    config: &Config,
+    app: &Arc<App>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<()> {
+    for listener in &config.worker.listeners {
+        let router = match listener.kind {
+            ListenerKind::Http => router(Arc::clone(app), listener),
+            ListenerKind::Metrics if config.server.enable_metrics => metrics_router(Arc::clone(app)),
+            ListenerKind::Metrics => {
+                tracing::warn!("a metrics listener is configured, but enable_metrics is not set: it stays closed");
+                continue;
+            }
+        };
+        for socket in listen::bind(&listener.bind).await? {
+            tasks.spawn(listen::serve(socket, router.clone(), stop.clone()));
+        }
+        let place = match &listener.bind {
+            Bind::Tcp { port, .. } => format!("port {port}"),
+            Bind::Unix { path, .. } => path.display().to_string(),
+        };
+        tracing::info!("listening on {place}");
+    }
     Ok(())
 }
 

@@ -2,8 +2,7 @@
 
 use myelin_model::{MatrixError, Requester};
 
-use super::now_ms;
-use crate::{Handlers, Result};
+use crate::{Handlers, Result, now_ms};
 
 const DAY_MS: i64 = 86_400_000;
 

@@ -17,8 +17,7 @@ use myelin_config::Mas;
 use myelin_model::{MatrixError, Requester};
 use serde::Deserialize;
 
-use super::now_ms;
-use crate::{Handlers, Result};
+use crate::{Handlers, Result, now_ms};
 
 const API: [&str; 2] = ["urn:matrix:client:api:*", "urn:matrix:org.matrix.msc2967.client:api:*"];
 const DEVICE: [&str; 2] = ["urn:matrix:client:device:", "urn:matrix:org.matrix.msc2967.client:device:"];

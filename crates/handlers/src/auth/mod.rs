@@ -8,12 +8,11 @@ pub mod seen;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use myelin_config::Config;
 use myelin_model::{MatrixError, Requester};
 
-use crate::{Handlers, Result};
+use crate::{Handlers, Result, now_ms};
 use mas::MasClient;
 use seen::SeenUsers;
 
@@ -144,10 +143,4 @@ impl Handlers {
         }
         Ok(self.storage.get_user_by_id(&requester.user_id).await?.is_some_and(|user| user.is_admin))
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

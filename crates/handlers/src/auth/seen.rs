@@ -8,8 +8,8 @@ use myelin_caches::Cache;
 use myelin_model::Requester;
 use tokio::sync::mpsc;
 
-use super::{Credentials, now_ms};
-use crate::Handlers;
+use super::Credentials;
+use crate::{Handlers, now_ms};
 
 /// A user, token and address are told once in this time: `LAST_SEEN_GRANULARITY`.
 const GRANULARITY_MS: i64 = 120_000;

@@ -45,7 +45,8 @@ impl Handlers {
             }
         }
         let from = since.push_rules;
-        if from < now.push_rules && self.live.may_have_changed(Changed::UserPushRules, user_id, from) {
+        let may_have = from < now.push_rules && self.live.may_have_changed(Changed::UserPushRules, user_id, from);
+        if may_have && self.storage.have_push_rules_changed_for_user(user_id, from).await? {
             data.global.push(self.push_rules_item(user_id).await?);
         }
         Ok(data)

@@ -66,7 +66,8 @@ impl Handlers {
         // When presence was switched off, clients still have to learn that everybody is offline.
         let has_presence = presence.enabled || since.is_some_and(|since| since.presence < now.presence);
         let wants_presence = has_presence && !filter.blocks_all_presence();
-        let device_lists_since = since.filter(|since| since.device_list.base != 0);
+        // Synapse: meant to leave out tokens without this field, but a position is never false.
+        let device_lists_since = since;
         let rooms = if filter.blocks_all_rooms() && !wants_presence && device_lists_since.is_none() {
             Rooms::default()
         } else {
@@ -74,7 +75,7 @@ impl Handlers {
         };
         let (mut presence_items, mut device_lists) = (Vec::new(), DeviceLists::default());
         if wants_presence || device_lists_since.is_some() {
-            let changes = UserChanges::of(&sync, &rooms);
+            let changes = if since.is_some() { self.user_changes(&rooms).await? } else { UserChanges::default() };
             if wants_presence {
                 let offline = presence.include_offline_users_on_sync || sync.since_unless_full().is_some();
                 let (joined_rooms, joined_users) = (&rooms.newly_joined, &changes.joined);
@@ -185,6 +186,32 @@ impl Handlers {
     }
 }
 
+impl Handlers {
+    /// Synapse: whether somebody was there before is read off `prev_content`, which an event of the state has only if
+    /// some earlier request put it there. Here it is always known.
+    async fn user_changes(&self, rooms: &Rooms) -> Result<UserChanges> {
+        let events: Vec<&Arc<Event>> = rooms
+            .joined
+            .iter()
+            .map(|joined| &joined.room)
+            .flat_map(|room| room.state.values().chain(room.timeline.events.iter().map(|visible| &visible.event)))
+            .collect();
+        let gone = events.iter().filter(|event| matches!(event.membership().as_deref(), Some("leave" | "ban")));
+        let ids: Vec<Arc<str>> = gone.filter_map(|event| replaces(event)).map(Arc::from).collect();
+        let prev = self.storage.get_events(&ids, GetEvents::default()).await?;
+        let mut changes = UserChanges::default();
+        for event in events {
+            changes.note(event, &prev);
+        }
+        Ok(changes)
+    }
+}
+
+/// The event that this one took the place of.
+fn replaces(event: &Event) -> Option<&str> {
+    event.unsigned.get("replaces_state").and_then(Value::as_str)
+}
+
 /// Whose membership of the joined rooms changed.
 #[derive(Default)]
 struct UserChanges {
@@ -194,29 +221,15 @@ struct UserChanges {
 }
 
 impl UserChanges {
-    fn of(sync: &Sync<'_>, rooms: &Rooms) -> Self {
-        let mut changes = Self::default();
-        if sync.since.is_none() {
-            return changes;
-        }
-        for room in rooms.joined.iter().map(|joined| &joined.room) {
-            let timeline = room.timeline.events.iter().map(|visible| &visible.event);
-            for event in room.state.values().chain(timeline) {
-                changes.note(event);
-            }
-        }
-        changes
-    }
-
-    /// The later of two changes counts.
-    fn note(&mut self, event: &Event) {
+    /// The later of two changes counts. `prev` knows events that were replaced.
+    fn note(&mut self, event: &Event, prev: &HashMap<Arc<str>, Arc<Event>>) {
         let (Some(membership), Some(user_id)) = (event.membership(), &event.state_key) else { return };
         if matches!(&*membership, "join" | "invite" | "knock") {
             self.joined.insert(Arc::clone(user_id));
             self.left.remove(user_id);
         } else {
-            let before = event.unsigned.get("prev_content").and_then(|content| content.get("membership"));
-            if before.and_then(Value::as_str) == Some("join") {
+            let before = replaces(event).and_then(|event_id| prev.get(event_id)).and_then(|event| event.membership());
+            if before.as_deref() == Some("join") {
                 self.left.insert(Arc::clone(user_id));
             }
             self.joined.remove(user_id);

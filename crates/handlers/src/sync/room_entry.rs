@@ -53,7 +53,7 @@ impl Handlers {
             account_data.splice(0..0, self.tags_for_room(&sync.user_id, &entry.room_id).await?);
         }
         sync.filter.filter_room_account_data(&mut account_data);
-        sync.filter.filter_room_ephemeral(&mut ephemeral);
+        sync.filter.filter_room_ephemeral(&entry.room_id, &mut ephemeral);
         if timeline.events.is_empty() && account_data.is_empty() && ephemeral.is_empty() && !full_state {
             return Ok(None);
         }

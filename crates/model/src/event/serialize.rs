@@ -75,11 +75,6 @@ pub fn write_client_json(
 ) {
     let EventExtras { membership, redacted_because, aggregations } = extras;
     let mut unsigned = unsigned(event, now_ms, options);
-    // The older format copies before what follows is added.
-    let copies: Vec<(&str, Value)> = match options.format {
-        EventFormat::V1 => V1_COPIES.iter().filter_map(|key| Some((*key, unsigned.get(*key)?.clone()))).collect(),
-        _ => Vec::new(),
-    };
     add_to_unsigned(&mut unsigned, event, options, membership);
     if let Some(redacted_by) = &event.redacted_by
         && let Some(redaction) = redacted_because
@@ -88,6 +83,10 @@ pub fn write_client_json(
         let text = to_client_json(redaction, now_ms, options, EventExtras::default());
         unsigned.insert("redacted_because".to_owned(), serde_json::from_str(&text).unwrap_or_default());
     }
+    let copies: Vec<(&str, Value)> = match options.format {
+        EventFormat::V1 => V1_COPIES.iter().filter_map(|key| Some((*key, unsigned.get(*key)?.clone()))).collect(),
+        _ => Vec::new(),
+    };
     let fields =
         Fields { event, format: options.format, content: content(event), unsigned: &unsigned, copies: &copies };
     match (options.event_fields, aggregations) {

@@ -27,11 +27,11 @@ pub async fn members(call: Call) -> Result<Answer, Refusal> {
     let room_id = call.parameters.get("room_id");
     let handlers = &call.app.handlers;
     let at = match call.query.string("at")? {
-        Some(text) => Some((handlers.parse_stream_token(text).await?, text)),
+        Some(text) => Some(handlers.parse_stream_token(text).await?),
         None => None,
     };
     let query = MembersQuery {
-        at: at.as_ref().map(|(token, text)| (token, *text)),
+        at: at.as_ref(),
         membership: call.query.string("membership")?,
         not_membership: call.query.string("not_membership")?,
     };

@@ -2,16 +2,26 @@
 
 mod caches;
 mod live;
+mod replication;
 
+use std::sync::Arc;
+
+use myelin_follower::Stats;
 use myelin_live::Reader;
 use myelin_rest::Metrics;
 use myelin_storage::Storage;
 
 /// Registered once, when all parts are there.
-pub fn register(metrics: &Metrics, storage: &Storage, live: &Reader) -> Result<(), prometheus::Error> {
+pub fn register(
+    metrics: &Metrics,
+    storage: &Storage,
+    live: &Reader,
+    replication: Arc<Stats>,
+) -> Result<(), prometheus::Error> {
     for collector in storage.collectors() {
         metrics.register(collector)?;
     }
     metrics.register(Box::new(caches::Caches::new(storage)?))?;
-    metrics.register(Box::new(live::Live::new(live)?))
+    metrics.register(Box::new(live::Live::new(live)?))?;
+    metrics.register(Box::new(replication::Replication::new(replication)?))
 }
