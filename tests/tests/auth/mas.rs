@@ -1,0 +1,145 @@
+//! The Matrix Authentication Service says what tokens are: a small one of our own, asked by Myelin.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Result, ensure};
+use myelin_testkit::http::Client;
+use myelin_testkit::synapse::Synapse;
+use serde_json::{Value, json};
+
+use super::{WHOAMI, expect, myelin};
+
+const API: &str = "urn:matrix:client:api:*";
+const SECRET: &str = "only between us";
+
+/// What is asked of the service, which counts.
+struct Service {
+    port: u16,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Service {
+    /// Answers until the test's process ends.
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let service = Self { port: listener.local_addr()?.port(), asked: Arc::default() };
+        let asked = Arc::clone(&service.asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A connection that ends or is not understood is dropped.
+                let _ = answer(stream, &asked);
+            }
+        });
+        Ok(service)
+    }
+}
+
+fn answer(stream: TcpStream, asked: &AtomicUsize) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap_or_default();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line.to_ascii_lowercase());
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    asked.fetch_add(1, Ordering::SeqCst);
+    let body = String::from_utf8_lossy(&body);
+    let is_proper = head.starts_with("post /auth/oauth2/introspect http/1.1")
+        && head.contains(&format!("authorization: bearer {SECRET}"))
+        && head.contains("content-type: application/x-www-form-urlencoded")
+        && head.contains("x-mas-supports-device-id: 1");
+    let token = body.strip_prefix("token=").and_then(|rest| rest.strip_suffix("&token_type_hint=access_token"));
+    let (status, text) = match token.filter(|_| is_proper) {
+        None => ("400 Bad Request", "{}".to_owned()),
+        Some("broken") => ("500 Internal Server Error", "{}".to_owned()),
+        Some("no%2Bjson") => ("200 OK", "{".to_owned()),
+        Some(token) => ("200 OK", introspection(token).to_string()),
+    };
+    let length = text.len();
+    write!(reader.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}")
+}
+
+fn introspection(token: &str) -> Value {
+    let device = |id: &str| format!("openid {API} urn:matrix:client:device:{id}");
+    match token {
+        "inscope" => json!({"active": true, "scope": device("PLAIN"), "username": "plain", "expires_in": 300}),
+        "explicit" => json!({"active": true, "scope": API, "username": "plain", "device_id": "PLAIN", "sub": "x"}),
+        "nodevice" => json!({"active": true, "scope": API, "username": "locked", "expires_in": null}),
+        "unstable" => json!({"active": true, "username": "plain", "scope":
+            "urn:matrix:org.matrix.msc2967.client:api:* urn:matrix:org.matrix.msc2967.client:device:PLAIN"}),
+        "gone" => json!({"active": true, "scope": device("GONE"), "username": "plain"}),
+        "hidden" => json!({"active": true, "scope": device("HIDDEN"), "username": "plain"}),
+        "two" => json!({"active": true, "scope": device("A") + " urn:matrix:client:device:B", "username": "plain"}),
+        "scopeless" => json!({"active": true, "scope": "openid", "username": "plain"}),
+        "nameless" => json!({"active": true, "scope": API}),
+        "unknown" => json!({"active": true, "scope": API, "username": "nobody"}),
+        "endless" => json!({"active": true, "scope": API, "username": "plain", "device_id": "x".repeat(256)}),
+        "over" => json!({"active": true, "scope": API, "username": "plain", "expires_in": 0}),
+        "wrong" => json!({"active": "yes", "scope": API, "username": "plain"}),
+        _ => json!({"active": false}),
+    }
+}
+
+pub fn delegated_to_a_service(synapse: &Synapse) -> Result<()> {
+    let service = Service::start()?;
+    let port = service.port;
+    let extra = format!(
+        "matrix_authentication_service: {{enabled: true, endpoint: 'http://127.0.0.1:{port}/auth/', secret: {SECRET}}}\n"
+    );
+    let (client, _service) = myelin(synapse, "delegated", &extra)?;
+    let plain = json!({ "user_id": "@plain:myelin.test", "is_guest": false, "device_id": "PLAIN" });
+    for token in ["inscope", "explicit", "unstable"] {
+        expect(&client.with_token(token).get(WHOAMI)?, 200, &plain)?;
+    }
+    // Synapse: the service knows who is locked.
+    let locked = json!({ "user_id": "@locked:myelin.test", "is_guest": false });
+    expect(&client.with_token("nodevice").get(WHOAMI)?, 200, &locked)?;
+    refusals(&client)?;
+
+    // Answers are kept, of tokens that are good and of those that are not; failures and dead devices are not.
+    for (token, times) in [("inscope", 0), ("nonsense", 0), ("gone", 2), ("broken", 2)] {
+        let before = service.asked.load(Ordering::SeqCst);
+        client.with_token(token).get(WHOAMI)?;
+        client.with_token(token).get(WHOAMI)?;
+        let asked = service.asked.load(Ordering::SeqCst) - before;
+        ensure!(asked == times, "{token}: asked {asked} times instead of {times}");
+    }
+    Ok(())
+}
+
+fn refusals(client: &Client) -> Result<()> {
+    let unknown = |error: &str| json!({"errcode": "M_UNKNOWN_TOKEN", "error": error, "soft_logout": false});
+    let forbidden = |error: &str| json!({"errcode": "M_FORBIDDEN", "error": error});
+    let unable = json!({"errcode": "M_UNKNOWN", "error": "Unable to introspect the access token"});
+    for (token, status, body) in [
+        ("nonsense", 401, unknown("Token is not active")),
+        // A token of the database is none of the service's.
+        ("plain", 401, unknown("Token is not active")),
+        ("over", 401, unknown("Token is not active")),
+        ("gone", 401, unknown("Token is not active")),
+        ("hidden", 401, unknown("Token is not active")),
+        ("scopeless", 401, unknown("Token doesn't grant access to the Matrix C-S API")),
+        ("two", 500, forbidden("Multiple device IDs in scope")),
+        ("nameless", 500, forbidden("Invalid username claim in the introspection result")),
+        ("unknown", 500, forbidden("User not found")),
+        ("endless", 500, forbidden("Invalid device ID in introspection result")),
+        ("broken", 503, unable.clone()),
+        ("no+json", 503, unable.clone()),
+        ("wrong", 503, unable),
+    ] {
+        let answer = client.with_token(token).get(WHOAMI)?;
+        expect(&answer, status, &body).map_err(|error| error.context(token))?;
+    }
+    Ok(())
+}
