@@ -204,7 +204,9 @@ impl Handlers {
         let mut changes = UserChanges::default();
         for room in events.chunk_by(|a, b| a.room_id == b.room_id) {
             let mut here = UserChanges::default();
-            room.iter().for_each(|event| here.note(event, &prev));
+            for event in room {
+                here.note(event, &prev);
+            }
             changes.joined.extend(here.joined);
             changes.left.extend(here.left);
         }
