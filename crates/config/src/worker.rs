@@ -83,6 +83,8 @@ pub struct Redis {
     pub certificate_file: Option<PathBuf>,
     pub private_key_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    /// A folder of certificates; `ca_file` wins.
+    pub ca_path: Option<PathBuf>,
 }
 
 pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Worker, ConfigError> {
@@ -249,6 +251,7 @@ pub fn read_redis(root: &Section<'_>) -> Result<Redis, ConfigError> {
         certificate_file: path("certificate_file")?,
         private_key_file: path("private_key_file")?,
         ca_file: path("ca_file")?,
+        ca_path: path("ca_path")?,
     })
 }
 

@@ -39,7 +39,7 @@ impl Shared {
         let Update { stream, instance, token, .. } = update;
         if stream.can_go_backwards() && *token < self.reader.position(*stream, instance) {
             match stream {
-                StreamName::Typing => self.writer.reset_typing(*token),
+                StreamName::Typing => self.writer.reset_typing(instance, *token),
                 _ => self.writer.reset_position(*stream, instance, *token),
             }
         }

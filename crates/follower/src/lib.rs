@@ -4,6 +4,7 @@
 //! Each stream has a task of its own: one that waits for its writer does not hold up the others.
 
 mod apply;
+mod positions;
 mod stats;
 mod stream;
 

@@ -1,9 +1,10 @@
-//! One stream, in order: what counts, what is missing. Answers to `_StreamQueueItem` and `_process_position` in
+//! One stream, in order; what is missing is fetched. Answers to `_process_command` in
 //! `synapse/replication/tcp/handler.py`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use myelin_model::stream::RowError;
 use myelin_model::{Row, StreamName};
 use myelin_replication::Command;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::Shared;
 use crate::apply::Update;
+use crate::positions::{Announced, Connection};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const MAX_RETRY: Duration = Duration::from_secs(5);
@@ -34,15 +36,12 @@ pub(crate) enum Line {
 pub(crate) struct StreamTask {
     shared: Arc<Shared>,
     stream: StreamName,
-    /// A position of this connection has been processed.
-    connected: bool,
-    /// Rows of an update whose token is yet to come.
-    pending: Vec<Row>,
+    connection: Connection,
 }
 
 impl StreamTask {
     pub fn new(shared: Arc<Shared>, stream: StreamName) -> Self {
-        Self { shared, stream, connected: false, pending: Vec::new() }
+        Self { shared, stream, connection: Connection::new(stream) }
     }
 
     pub async fn run(mut self, mut lines: mpsc::Receiver<Line>) {
@@ -65,29 +64,19 @@ impl StreamTask {
     fn begin_anew(&mut self, lines: &mut mpsc::Receiver<Line>) {
         tracing::warn!("the stream {} fell behind and begins anew", self.stream.as_str());
         while lines.try_recv().is_ok() {}
-        self.connected = false;
-        self.pending.clear();
+        self.connection.begin_anew();
         self.shared.commands.send(&Command::Replicate);
     }
 
     async fn line(&mut self, line: Line) {
         match line {
-            Line::Connected => {
-                self.connected = false;
-                self.pending.clear();
-            }
-            // What came before the position is covered by it.
-            Line::Rdata { .. } if !self.connected => {}
+            Line::Connected => self.connection.begin_anew(),
             Line::Rdata { instance, token, row, received } => {
-                match self.stream.parse_row(&row) {
-                    Ok(row) => self.pending.push(row),
-                    // The position counts all the same.
-                    Err(error) => tracing::warn!("skipping a row: {error}"),
-                }
-                let Some(token) = token else { return };
-                let rows = std::mem::take(&mut self.pending);
-                let resets = self.stream == StreamName::Typing && token < self.current(&instance);
-                if token > self.current(&instance) || resets {
+                // The position counts all the same.
+                let skipped = |error: &RowError| tracing::warn!("skipping a row: {error}");
+                let row = self.stream.parse_row(&row).inspect_err(skipped).ok();
+                let rows = self.connection.rdata(&instance, token, row, self.current(&instance));
+                if let (Some(token), Some(rows)) = (token, rows) {
                     self.apply(&instance, token, rows).await;
                     self.shared.stats.applied(self.stream, 0, Some(received.elapsed()));
                 }
@@ -101,32 +90,35 @@ impl StreamTask {
     }
 
     async fn position(&mut self, instance: &Arc<str>, prev: i64, new: i64) {
-        let current = self.current(instance);
-        if self.connected && !self.stream.can_go_backwards() && new <= current {
-            return;
+        let complete = match self.connection.position(instance, prev, new, self.current(instance)) {
+            Announced::Known => return,
+            Announced::Complete => true,
+            Announced::Missing { from } => self.catch_up(instance, from, new).await,
+        };
+        if complete {
+            self.apply(instance, new, Vec::new()).await;
+            self.connection.connected(Arc::clone(instance));
         }
-        self.connected = false;
-        self.pending.clear();
-        if !(prev <= current && current <= new) {
-            self.catch_up(instance, current, new).await;
-        }
-        self.apply(instance, new, Vec::new()).await;
-        self.connected = true;
     }
 
-    /// Fetches what was written in (`from`, `upto`], for as long as it takes.
-    async fn catch_up(&self, instance: &Arc<str>, mut from: i64, upto: i64) {
+    /// Fetches what was written in (`from`, `upto`], for as long as it takes; whether everything came before
+    /// the process was told to stop. If not, the position must stay: a token beyond it would skip rows.
+    async fn catch_up(&self, instance: &Arc<str>, mut from: i64, upto: i64) -> bool {
         let (mut delay, mut warned) = (FIRST_RETRY, false);
-        while !self.shared.stop.is_cancelled() {
-            match self.missing(instance, from, upto).await {
+        loop {
+            let missing = tokio::select! {
+                missing = self.missing(instance, from, upto) => missing,
+                () = self.shared.stop.cancelled() => return false,
+            };
+            match missing {
                 Ok((rows, end, limited)) => {
                     for (token, rows) in group(self.stream, rows) {
                         self.apply(instance, token, rows).await;
                     }
                     if !limited {
-                        return;
+                        return true;
                     }
-                    from = end;
+                    (from, delay) = (end, FIRST_RETRY);
                 }
                 Err(reason) => {
                     if !std::mem::replace(&mut warned, true) {
@@ -134,7 +126,7 @@ impl StreamTask {
                     }
                     tokio::select! {
                         () = tokio::time::sleep(delay) => {}
-                        () = self.shared.stop.cancelled() => {}
+                        () = self.shared.stop.cancelled() => return false,
                     }
                     delay = (delay * 2).min(MAX_RETRY);
                 }

@@ -2,6 +2,7 @@
 //! `synapse/handlers/presence.py`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use myelin_config::{Config, Presence};
 use myelin_model::Requester;
 use myelin_replication::{Client, Command, Commands};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::now_ms;
@@ -16,7 +18,13 @@ use crate::now_ms;
 /// A device that stopped syncing is told of only if it does not come back meanwhile: `UPDATE_SYNCING_USERS`.
 const GRACE: Duration = Duration::from_secs(10);
 /// A sync does not wait longer for the writer of presence.
-const TELL_WITHIN: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(2);
+/// Afterwards it is taken as not told.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
+/// Requests to the writer under way. Beyond, a sync goes untold, and the device's next one tries again.
+const TELLING: usize = 256;
+/// The last word must not hold up the end of the process.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
 /// Users and devices remembered for the limits; beyond, old ones are forgotten.
 const REMEMBERED: usize = 100_000;
 
@@ -31,6 +39,9 @@ pub struct PresenceDuty {
     instance_id: String,
     settings: Presence,
     state: Mutex<State>,
+    telling: Arc<Semaphore>,
+    /// The writer was not told the last time: warned of once.
+    failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -42,6 +53,8 @@ struct State {
     /// What the writer was told last, and when.
     told: HashMap<Device, (String, i64)>,
     limits: HashMap<Arc<str>, Bucket>,
+    /// CLEAR_USER_SYNC is the last word of this process.
+    ended: bool,
 }
 
 /// `Ratelimiter`: actions that have not leaked out yet.
@@ -66,6 +79,8 @@ impl PresenceDuty {
             instance_id: letters.collect(),
             settings: config.server.presence.clone(),
             state: Mutex::default(),
+            telling: Arc::new(Semaphore::new(TELLING)),
+            failing: AtomicBool::new(false),
         }
     }
 
@@ -83,17 +98,20 @@ impl PresenceDuty {
             return None;
         }
         if self.state().is_news(&device, set_presence, now, self.relay_interval_ms()) {
-            self.tell(&device, set_presence).await;
+            self.tell(&device, set_presence, now).await;
         }
         let mut state = self.state();
+        if state.ended {
+            return None;
+        }
         let requests = state.syncing.entry(device.clone()).or_default();
         *requests += 1;
-        // One that came back in time was never said to have gone.
-        let begins = *requests == 1 && state.going_offline.remove(&device).is_none();
-        drop(state);
-        if begins {
-            self.send(&device, true, now);
+        // One that came back in time was never said to have gone. Said under the lock (it does not wait), so that
+        // what is said of a device comes in the order in which it happened.
+        if *requests == 1 && state.going_offline.remove(&device).is_none() {
+            self.commands.send(&self.user_sync(&device, true, now_ms()));
         }
+        drop(state);
         Some(Syncing { duty: Arc::clone(self), device })
     }
 
@@ -102,32 +120,56 @@ impl PresenceDuty {
         self.settings.sync_online_timeout.min(self.settings.last_active_granularity) * 5 / 6
     }
 
-    /// A sync is answered also when this fails.
-    async fn tell(&self, device: &Device, presence: &str) {
+    /// The sync waits a little, and is answered also when this fails. Goes on when the client goes away.
+    async fn tell(self: &Arc<Self>, device: &Device, presence: &str, now: i64) {
+        let Ok(permit) = Arc::clone(&self.telling).try_acquire_owned() else {
+            self.not_told(device, now, "too many requests to it are under way");
+            return;
+        };
         let body = json!({
             "device_id": device.1.as_deref(),
             "state": { "presence": presence },
             "force_notify": false,
             "is_sync": true,
         });
-        let told = self.http.presence_set_state(&self.writer, &device.0, &body);
-        let failure = match tokio::time::timeout(TELL_WITHIN, told).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        tracing::warn!("the writer of presence was not told of a sync: {failure}");
-        self.state().told.remove(device);
+        let (duty, device) = (Arc::clone(self), device.clone());
+        let telling = tokio::spawn(async move {
+            let told = duty.http.presence_set_state(&duty.writer, &device.0, &body);
+            match tokio::time::timeout(TELL_WITHIN, told).await {
+                Ok(Ok(())) => {
+                    if duty.failing.swap(false, Ordering::Relaxed) {
+                        tracing::info!("the writer of presence is told of syncs again");
+                    }
+                }
+                Ok(Err(error)) => duty.not_told(&device, now, &error),
+                Err(_) => duty.not_told(&device, now, "no answer in time"),
+            }
+            drop(permit);
+        });
+        // Neither a late answer nor a failure concerns the sync.
+        let _ = tokio::time::timeout(WAIT, telling).await;
     }
 
-    fn send(&self, device: &Device, syncing: bool, last_sync_ms: i64) {
-        self.commands.send(&Command::UserSync {
+    /// The next sync of the device tries again.
+    fn not_told(&self, device: &Device, when: i64, why: impl std::fmt::Display) {
+        let mut state = self.state();
+        if state.told.get(device).is_some_and(|(_, at)| *at == when) {
+            state.told.remove(device);
+        }
+        drop(state);
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the writer of presence was not told of a sync: {why}");
+        }
+    }
+
+    fn user_sync(&self, device: &Device, syncing: bool, last_sync_ms: i64) -> Command {
+        Command::UserSync {
             instance_id: self.instance_id.clone(),
             user_id: device.0.to_string(),
             device_id: device.1.as_deref().map(str::to_owned),
             syncing,
             last_sync_ms,
-        });
+        }
     }
 
     /// Tells of devices that have gone, and after a reconnection of those that are there. Until `stop`; then the
@@ -138,34 +180,75 @@ impl PresenceDuty {
         }
         let mut connections = self.commands.connections();
         let mut tick = tokio::time::interval(GRACE / 2);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => self.tell_of_the_gone(),
-                Ok(()) = connections.changed() => self.tell_of_the_present(),
-                () = stop.cancelled() => break,
+        let tell = async {
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => self.tell_of_the_gone(now_ms()).await,
+                    Ok(()) = connections.changed() => {
+                        let count = *connections.borrow_and_update();
+                        self.tell_of_the_present(count > 1).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = tell => {}
+            () = stop.cancelled() => {}
+        }
+        self.farewell().await;
+    }
+
+    /// Synapse's own CLEAR_USER_SYNC is queued while its connection closes, and is lost; this one is waited for.
+    async fn farewell(&self) {
+        let command = self.clear();
+        self.state().ended = true;
+        let sent = tokio::time::timeout(FAREWELL_WITHIN, self.commands.send_now(&command)).await;
+        if !matches!(sent, Ok(true)) {
+            tracing::warn!("CLEAR_USER_SYNC was not sent: users stay online for some minutes");
+        }
+    }
+
+    fn clear(&self) -> Command {
+        Command::ClearUserSync { instance_id: self.instance_id.clone() }
+    }
+
+    /// `send_stop_syncing`.
+    async fn tell_of_the_gone(&self, now: i64) {
+        let before = now - i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX);
+        let gone = |ended: i64| ended < before;
+        let devices: Vec<Device> =
+            self.state().going_offline.iter().filter(|(_, ended)| gone(**ended)).map(|(d, _)| d.clone()).collect();
+        for device in devices {
+            // Room in the queue first, then the truth of that moment.
+            let Some(room) = self.commands.reserve().await else { return };
+            let mut state = self.state();
+            if let Some(ended) = state.going_offline.get(&device).copied().filter(|ended| gone(*ended)) {
+                state.going_offline.remove(&device);
+                // The writer may let the user go offline; who comes back is to be told of again.
+                state.told.remove(&device);
+                room.send(&self.user_sync(&device, false, ended));
             }
         }
-        self.commands.send_now(&Command::ClearUserSync { instance_id: self.instance_id.clone() }).await;
     }
 
-    fn tell_of_the_gone(&self) {
-        let before = now_ms() - i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX);
-        let mut state = self.state();
-        let gone: Vec<(Device, i64)> = state.going_offline.extract_if(|_, ended| *ended < before).collect();
-        for (device, _) in &gone {
-            state.told.remove(device);
-        }
-        drop(state);
-        for (device, ended) in gone {
-            self.send(&device, false, ended);
-        }
-    }
-
-    fn tell_of_the_present(&self) {
-        let devices: Vec<Device> = self.state().syncing.keys().cloned().collect();
-        let now = now_ms();
+    /// While the connection was down, what was said was lost. Said anew from the beginning, so that no end is
+    /// missing: Synapse only repeats who is there, and who left meanwhile stays online.
+    async fn tell_of_the_present(&self, anew: bool) {
+        let devices: Vec<Device> = {
+            let Some(room) = self.commands.reserve().await else { return };
+            let mut state = self.state();
+            if anew {
+                state.going_offline.clear();
+                room.send(&self.clear());
+            }
+            state.syncing.keys().cloned().collect()
+        };
         for device in devices {
-            self.send(&device, true, now);
+            let Some(room) = self.commands.reserve().await else { return };
+            let state = self.state();
+            if state.syncing.contains_key(&device) {
+                room.send(&self.user_sync(&device, true, now_ms()));
+            }
         }
     }
 }
@@ -199,6 +282,9 @@ impl State {
         if self.told.len() >= REMEMBERED {
             self.told.retain(|_, (_, at)| now - *at < interval);
         }
+        if self.told.len() >= REMEMBERED {
+            self.told.clear();
+        }
         self.told.insert(device.clone(), (presence.to_owned(), now));
         true
     }
@@ -217,26 +303,4 @@ impl Drop for Syncing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn actions_leak_out_of_the_bucket() {
-        let (mut state, user) = (State::default(), Arc::from("@a:t"));
-        let rate = (0.1, 1);
-        assert!(state.may_act(&user, rate, 0));
-        assert!(!state.may_act(&user, rate, 5_000));
-        assert!(state.may_act(&user, rate, 10_000));
-        assert!(!state.may_act(&user, rate, 10_001));
-        assert!(state.may_act(&user, rate, 100_000));
-    }
-
-    #[test]
-    fn the_same_state_is_told_once_in_a_while() {
-        let (mut state, device) = (State::default(), (Arc::from("@a:t"), None));
-        assert!(state.is_news(&device, "online", 0, 25_000));
-        assert!(!state.is_news(&device, "online", 24_999, 25_000));
-        assert!(state.is_news(&device, "unavailable", 24_999, 25_000));
-        assert!(state.is_news(&device, "unavailable", 50_000, 25_000));
-    }
-}
+mod tests;

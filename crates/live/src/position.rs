@@ -23,12 +23,14 @@ pub struct Position {
 
 impl Position {
     pub fn new(initial: InitialPosition) -> Self {
-        let start = initial.persisted_upto;
+        let persisted_upto = initial.persisted_upto;
+        let ahead = initial.writers.values().chain(&initial.known).copied().max();
+        let start = ahead.map_or(persisted_upto, |ahead| ahead.max(persisted_upto));
         let known = initial.known.into_iter().map(Reverse).collect();
-        Self { writers: initial.writers, persisted_upto: start, known, start }
+        Self { writers: initial.writers, persisted_upto, known, start }
     }
 
-    /// Where this process began to follow.
+    /// What was written up to here was not seen by this process; of the rest it saw everything.
     pub fn start(&self) -> i64 {
         self.start
     }
@@ -86,6 +88,12 @@ mod tests {
         assert_eq!((p.persisted_upto(), p.of("a"), p.of("b")), (6, 8, 6));
         p.advance("b", 7);
         assert_eq!(p.persisted_upto(), 8);
+    }
+
+    #[test]
+    fn what_fast_writers_wrote_before_the_start_was_not_seen() {
+        let p = position(&[("a", 9), ("b", 5)], 5);
+        assert_eq!((p.persisted_upto(), p.start()), (5, 9));
     }
 
     #[test]

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::header::{self, HeaderMap};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use myelin_config::{Config, InstanceLocation};
 use myelin_model::{MatrixError, StreamName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use serde_json::{Value, json};
+
+use crate::connector::{Connector, base_uri, with_tls};
 
 /// Python quotes everything but these.
 const SAFE: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -24,6 +27,8 @@ const RETRIES: [u64; 6] = [1, 2, 4, 8, 16, 32];
 /// Tries of a request that was not answered in time.
 const TIMEOUTS: u32 = 10;
 const MAX_ANSWER: usize = 64 << 20;
+const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
+const IDLE_CONNECTIONS: usize = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -36,6 +41,19 @@ pub enum HttpError {
     UnknownInstance(String),
     #[error("{instance} gave an answer that cannot be understood: {reason}")]
     BadAnswer { instance: String, reason: String },
+}
+
+impl From<HttpError> for MatrixError {
+    fn from(error: HttpError) -> Self {
+        let cause = Some(error.to_string());
+        match error {
+            HttpError::Refused(refusal) => refusal,
+            HttpError::Unreachable { instance, .. } | HttpError::BadAnswer { instance, .. } => {
+                Self { cause, ..Self::unknown(502, format!("Failed to talk to {instance} process")) }
+            }
+            HttpError::UnknownInstance(_) => Self::internal(error),
+        }
+    }
 }
 
 /// What a stream's writer has in its memory.
@@ -51,7 +69,9 @@ pub struct Updates {
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    instances: BTreeMap<String, InstanceLocation>,
+    http: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
+    /// Where requests to each instance begin: `http://host:port`.
+    bases: BTreeMap<String, String>,
     /// `Bearer …`
     authorization: Option<String>,
 }
@@ -65,8 +85,19 @@ enum Failure {
 
 impl Client {
     pub fn new(config: &Config) -> Self {
-        let authorization = config.worker.replication_secret.as_ref().map(|secret| format!("Bearer {secret}"));
-        Self(Arc::new(Inner { instances: config.worker.instance_map.clone(), authorization }))
+        Self::of(&config.worker.instance_map, config.worker.replication_secret.as_deref())
+    }
+
+    /// `instances` by wire name.
+    pub fn of(instances: &BTreeMap<String, InstanceLocation>, secret: Option<&str>) -> Self {
+        let bases = instances.iter().map(|(name, location)| (name.clone(), base_uri(location))).collect();
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_timer(TokioTimer::new())
+            .build(with_tls(instances));
+        let authorization = secret.map(|secret| format!("Bearer {secret}"));
+        Self(Arc::new(Inner { http, bases, authorization }))
     }
 
     /// `ReplicationGetStreamUpdates`: rows in (`from`, `upto`] of a stream that is not in the database.
@@ -77,19 +108,43 @@ impl Client {
         from: i64,
         upto: i64,
     ) -> Result<Updates, HttpError> {
-        let path = format!(
-            "/_synapse/replication/get_repl_stream_updates/{}/{}?from_token={from}&upto_token={upto}",
-            stream.as_str(),
-            transaction_id()
-        );
+        let path = path("get_repl_stream_updates", &[stream.as_str(), &transaction_id()]);
+        let path = format!("{path}?from_token={from}&upto_token={upto}");
         let answer = self.request(instance, Method::GET, &path, Bytes::new()).await?;
         serde_json::from_value(answer).map_err(|error| bad_answer(instance, &error))
     }
 
     /// `ReplicationPresenceSetState`.
     pub async fn presence_set_state(&self, instance: &str, user_id: &str, body: &Value) -> Result<(), HttpError> {
-        let path = format!("/_synapse/replication/presence_set_state/{}", utf8_percent_encode(user_id, &SAFE));
-        self.request(instance, Method::POST, &path, Bytes::from(body.to_string())).await.map(drop)
+        self.send(instance, "presence_set_state", &[user_id], Repeat::Harmless, body).await.map(drop)
+    }
+
+    /// `ReplicationBumpPresenceActiveTime`.
+    pub async fn bump_presence_active_time(
+        &self,
+        instance: &str,
+        user_id: &str,
+        device_id: Option<&str>,
+    ) -> Result<(), HttpError> {
+        let body = json!({ "device_id": device_id });
+        self.send(instance, "bump_presence_active_time", &[user_id], Repeat::Harmless, &body).await.map(drop)
+    }
+
+    /// Any endpoint that takes a POST. The answer may have `_INT_STREAM_POS`: what its writer wrote.
+    pub async fn send(
+        &self,
+        instance: &str,
+        name: &str,
+        path_args: &[&str],
+        repeat: Repeat,
+        body: &Value,
+    ) -> Result<Value, HttpError> {
+        let id = transaction_id();
+        let mut args = path_args.to_vec();
+        if repeat == Repeat::ById {
+            args.push(&id);
+        }
+        self.request(instance, Method::POST, &path(name, &args), Bytes::from(body.to_string())).await
     }
 
     /// Tries until the process answers, within the bounds of `RETRIES` and `TIMEOUTS`.
@@ -106,73 +161,86 @@ impl Client {
                 }
                 Err(Failure::Connect(reason)) => (waits.next().copied(), reason),
             };
-            let Some(wait) = wait else {
-                return Err(HttpError::Unreachable { instance: instance.to_owned(), reason });
-            };
-            tracing::warn!("{instance} cannot be reached and will be tried again in {wait} s: {reason}");
+            let Some(wait) = wait else { return Err(unreachable(instance, reason)) };
+            tracing::debug!("{instance} cannot be reached and will be tried again in {wait} s: {reason}");
             tokio::time::sleep(Duration::from_secs(wait)).await;
         }
     }
 
     async fn try_request(&self, instance: &str, method: Method, path: &str, body: Bytes) -> Result<Value, Failure> {
-        let location = self.0.instances.get(instance);
-        let location = location.ok_or_else(|| Failure::Other(HttpError::UnknownInstance(instance.to_owned())))?;
+        let base = self.0.bases.get(instance);
+        let base = base.ok_or_else(|| Failure::Other(HttpError::UnknownInstance(instance.to_owned())))?;
         let mut request = Request::builder()
             .method(method)
-            .uri(path)
+            .uri(format!("{base}{path}"))
             .header(header::HOST, format!("{instance}:80"))
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.0.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let bad = |error: &dyn std::fmt::Display| Failure::Other(bad_answer(instance, error));
-        let request = request.body(Full::new(body)).map_err(|error| bad(&error))?;
+        let request = request.body(Full::new(body));
+        let request = request.map_err(|error| Failure::Other(unreachable(instance, error.to_string())))?;
         let exchange = async {
-            match location {
-                InstanceLocation::Tcp { tls: true, .. } => {
-                    Err(Failure::Connect("TLS between workers is not supported".to_owned()))
-                }
-                InstanceLocation::Tcp { host, port, .. } => {
-                    let host = host.trim_start_matches('[').trim_end_matches(']');
-                    send(TcpStream::connect((host, *port)).await, request).await
-                }
-                InstanceLocation::Unix { path } => send(UnixStream::connect(path).await, request).await,
-            }
+            let response = self.0.http.request(request).await.map_err(|error| match describe(&error) {
+                reason if error.is_connect() => Failure::Connect(reason),
+                // It may have been understood: a repetition is for the caller to decide.
+                reason => Failure::Other(unreachable(instance, reason)),
+            })?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER).collect().await;
+            let body = body.map_err(|error| Failure::Other(unreachable(instance, error.to_string())))?;
+            Ok::<_, Failure>((parts, body.to_bytes()))
         };
-        let (status, body) = tokio::time::timeout(ANSWER_WITHIN, exchange).await.map_err(|_| Failure::Timeout)??;
-        if status == http::StatusCode::OK {
-            return serde_json::from_slice(&body).map_err(|error| bad(&error));
+        let (parts, body) = tokio::time::timeout(ANSWER_WITHIN, exchange).await.map_err(|_| Failure::Timeout)??;
+        if parts.status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|error| Failure::Other(bad_answer(instance, &error)));
         }
-        Err(Failure::Other(HttpError::Refused(refusal(status.as_u16(), &body))))
+        Err(Failure::Other(HttpError::Refused(refusal(parts.status.as_u16(), &parts.headers, &body))))
     }
 }
 
-async fn send<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: std::io::Result<S>,
-    request: Request<Full<Bytes>>,
-) -> Result<(http::StatusCode, Bytes), Failure> {
-    let connect = |error: &dyn std::fmt::Display| Failure::Connect(error.to_string());
-    let stream = stream.map_err(|error| connect(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| connect(&error))?;
-    // Ends when the answer is read and the sender is dropped.
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| connect(&error))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    let body = body.map_err(|error| Failure::Connect(error.to_string()))?;
-    Ok((status, body.to_bytes()))
+/// What makes it safe to send a request twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing happens the second time.
+    Harmless,
+    /// `CACHE`: an id in the path, for which the other process remembers its answer.
+    ById,
+}
+
+/// Without arguments it ends with a slash.
+fn path(name: &str, args: &[&str]) -> String {
+    let args: Vec<String> = args.iter().map(|arg| utf8_percent_encode(arg, &SAFE).to_string()).collect();
+    format!("/_synapse/replication/{name}/{}", args.join("/"))
+}
+
+/// The error with its sources: hyper's own text says only "client error (Connect)".
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+fn unreachable(instance: &str, reason: String) -> HttpError {
+    HttpError::Unreachable { instance: instance.to_owned(), reason }
 }
 
 /// What the other process said, for the client.
-fn refusal(status: u16, body: &[u8]) -> MatrixError {
+fn refusal(status: u16, headers: &HeaderMap, body: &[u8]) -> MatrixError {
     let body: serde_json::Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| body.get(key).and_then(Value::as_str);
     let error = text("error").unwrap_or("Internal server error").to_owned();
     let mut refusal = MatrixError::unknown(status, error);
     for (key, value) in body.iter().filter(|(key, _)| *key != "error") {
         refusal.extra.insert(key.clone(), value.clone());
+    }
+    if let Some(wait) = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()) {
+        refusal.headers.push(("Retry-After", wait.to_owned()));
     }
     refusal
 }

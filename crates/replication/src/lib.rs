@@ -2,10 +2,13 @@
 //!
 //! Architecture invariants: `protocol` does no IO and cannot panic on input; every queue here is bounded.
 
+mod connector;
 pub mod http;
 pub mod protocol;
+mod publisher;
 pub mod redis;
+mod subscriber;
 
 pub use http::{Client, HttpError};
 pub use protocol::Command;
-pub use redis::{Commands, Incoming, connect};
+pub use redis::{Commands, Incoming, Room, connect};

@@ -242,11 +242,57 @@ mod tests {
         assert_eq!(Command::parse("WHAT now"), Err(ParseError::Unknown("WHAT".to_owned())));
     }
 
+    fn word() -> impl Strategy<Value = String> {
+        "[^ \\s]{1,20}"
+    }
+
+    /// Lines that other processes print.
+    fn command() -> impl Strategy<Value = Command> {
+        let row = any::<(String, Option<i64>, bool)>().prop_map(|(a, b, c)| serde_json::json!([a, b, { "c": c }]));
+        prop_oneof![
+            (word(), word(), any::<Option<i64>>(), row.clone()).prop_map(|(stream, instance, token, row)| {
+                Command::Rdata { stream, instance: instance.into(), token, row }
+            }),
+            (word(), word(), any::<i64>(), any::<i64>()).prop_map(|(stream, instance, prev, new)| {
+                Command::Position { stream, instance: instance.into(), prev, new }
+            }),
+            (word(), word(), proptest::option::of("[A-Z]{1,10}"), any::<bool>(), any::<i64>()).prop_map(
+                |(instance_id, user_id, device_id, syncing, last_sync_ms)| Command::UserSync {
+                    instance_id,
+                    user_id,
+                    device_id,
+                    syncing,
+                    last_sync_ms
+                }
+            ),
+            (word(), row).prop_map(|(user_id, data)| Command::UserIp { user_id, data }),
+            any::<(String, String, String)>().prop_map(|(instance, name, key)| Command::LockReleased {
+                instance,
+                name,
+                key
+            }),
+            (word(), any::<i64>()).prop_map(|(instance, token)| Command::FederationAck { instance, token }),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn no_line_panics(line in "\\PC*", name in "(RDATA|POSITION|USER_SYNC|USER_IP|LOCK_RELEASED|FEDERATION_ACK)", rest in "[ \\PC]*") {
-            let _ = Command::parse(&line);
-            let _ = Command::parse(&format!("{name} {rest}"));
+        fn what_is_printed_is_parsed(command in command()) {
+            prop_assert_eq!(Command::parse(&command.to_string()), Ok(Some(command)));
+        }
+
+        #[test]
+        fn no_line_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            name in "(RDATA|POSITION|USER_SYNC|USER_IP|LOCK_RELEASED|FEDERATION_ACK|REPLICATE|[A-Z_]*)",
+            words in proptest::collection::vec("(batch|-?[0-9]{1,25}|None|start|end|\\[\"?|\\]|\\{|\"|[^ ]{0,5})", 0..7),
+        ) {
+            let rest = String::from_utf8_lossy(&bytes).into_owned();
+            for line in [rest.clone(), format!("{name} {rest}"), format!("{name} {}", words.join(" "))] {
+                if let Ok(Some(command)) = Command::parse(&line) {
+                    let _ = command.to_string();
+                }
+            }
         }
     }
 }

@@ -1,31 +1,29 @@
 //! The two Redis connections. Answers to `synapse/replication/tcp/redis.py`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use myelin_config::{Config, Redis};
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
-    TlsCertificates,
-};
+use redis::{Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{Command, ParseError};
+use crate::protocol::Command;
+use crate::publisher::{Outgoing, Publisher, Sent};
+use crate::subscriber::Subscriber;
 
-/// Lines read and not yet looked at. When it is full, reading waits; Redis may then cut us off, and positions
-/// tell afterwards what was missed.
+/// Lines read and not yet looked at. When it stays full, the connection is given up (`TAKEN_WITHIN`); positions tell
+/// afterwards what was missed.
 const INCOMING: usize = 10_000;
 /// Commands not yet sent. When it is full, further ones are dropped with a warning, as they are without Redis.
-const OUTGOING: usize = 1_000;
-const PING_EVERY: Duration = Duration::from_secs(30);
+const OUTGOING: usize = 10_000;
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
 /// Silence for longer than this after a PING means a dead connection.
-const REPLY_WITHIN: Duration = Duration::from_secs(30);
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const MAX_DELAY: Duration = Duration::from_secs(5);
+pub(crate) const REPLY_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(30);
+/// Before a connection is tried again.
+pub(crate) const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// What the subscriber tells.
 #[derive(Debug)]
@@ -36,53 +34,56 @@ pub enum Incoming {
     Lost,
 }
 
-struct Outgoing {
-    channel: String,
-    line: String,
-    done: Option<oneshot::Sender<bool>>,
-}
-
 /// Sends commands to the other processes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Commands {
     queue: mpsc::Sender<Outgoing>,
     server_name: String,
     connections: watch::Receiver<u64>,
+    sent: Arc<Sent>,
 }
 
-impl std::fmt::Debug for Outgoing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The line of a USER_IP carries a token.
-        f.debug_struct("Outgoing").field("channel", &self.channel).finish_non_exhaustive()
+/// Room for one command in the queue.
+pub struct Room<'a> {
+    permit: mpsc::Permit<'a, Outgoing>,
+    server_name: &'a str,
+}
+
+impl Room<'_> {
+    pub fn send(self, command: &Command) {
+        self.permit.send(Outgoing::new(self.server_name, command, None));
     }
 }
 
 impl Commands {
-    fn outgoing(&self, command: &Command, done: Option<oneshot::Sender<bool>>) -> Outgoing {
-        let channel = match command {
-            Command::UserIp { .. } => format!("{}/USER_IP", self.server_name),
-            _ => self.server_name.clone(),
-        };
-        Outgoing { channel, line: command.to_string(), done }
-    }
-
     /// Counts the connections that were made: what others must know of this process is to be said again.
     pub fn connections(&self) -> watch::Receiver<u64> {
         self.connections.clone()
     }
 
+    /// Lines that Redis took, by command.
+    pub fn sent(&self) -> Vec<(&'static str, u64)> {
+        self.sent.counts()
+    }
+
     /// Does not wait. What cannot be sent is dropped.
     pub fn send(&self, command: &Command) {
-        if self.queue.try_send(self.outgoing(command, None)).is_err() {
+        if self.queue.try_send(Outgoing::new(&self.server_name, command, None)).is_err() {
             tracing::warn!("{} was not sent: the queue to Redis is full", command.name());
         }
+    }
+
+    /// Waits for room in the queue, for whoever has much to say. `None`: nothing is sent any more.
+    pub async fn reserve(&self) -> Option<Room<'_>> {
+        let permit = self.queue.reserve().await.ok()?;
+        Some(Room { permit, server_name: &self.server_name })
     }
 
     /// Whether Redis took it.
     pub async fn send_now(&self, command: &Command) -> bool {
         let (done, sent) = oneshot::channel();
-        let queued = self.queue.send(self.outgoing(command, Some(done))).await.is_ok();
-        queued && sent.await.unwrap_or(false)
+        let outgoing = Outgoing::new(&self.server_name, command, Some(done));
+        self.queue.send(outgoing).await.is_ok() && sent.await.unwrap_or(false)
     }
 }
 
@@ -94,15 +95,18 @@ pub enum ConnectError {
     File { key: &'static str, path: String, source: std::io::Error },
 }
 
-/// Starts both connections; they are made anew whenever they break, until `stop`.
+/// Starts both connections; they are made anew whenever they break. The subscriber ends with `stop`, the publisher when
+/// the last `Commands` is dropped.
 pub fn connect(config: &Config, stop: CancellationToken) -> Result<(mpsc::Receiver<Incoming>, Commands), ConnectError> {
     let (incoming, received) = mpsc::channel(INCOMING);
     let (queue, outgoing) = mpsc::channel(OUTGOING);
     let server_name = config.server.server_name.clone();
     let (connected, connections) = watch::channel(0);
-    let commands = Commands { queue, server_name: server_name.clone(), connections };
+    let sent = Arc::<Sent>::default();
+    let commands = Commands { queue, server_name: server_name.clone(), connections, sent: Arc::clone(&sent) };
     let dbid = config.redis.dbid.unwrap_or_default();
-    tokio::spawn(publish(client(&config.redis, dbid)?, outgoing));
+    // Not tied to `stop`: the last words are said after it.
+    tokio::spawn(Publisher::new(client(&config.redis, dbid)?, sent).run(outgoing));
     // Publishing has nothing to do with databases, and the subscriber selects none.
     let subscriber =
         Subscriber { client: client(&config.redis, 0)?, server_name, incoming, commands: commands.clone(), connected };
@@ -142,7 +146,11 @@ fn client(redis: &Redis, dbid: i64) -> Result<Client, ConnectError> {
         }),
         _ => None,
     };
-    let root_cert = redis.ca_file.as_ref().map(|path| read("ca_file", path)).transpose()?;
+    let root_cert = match (&redis.ca_file, &redis.ca_path) {
+        (Some(file), _) => Some(read("ca_file", file)?),
+        (None, Some(folder)) => Some(read_folder(folder)?),
+        (None, None) => None,
+    };
     Ok(Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })?)
 }
 
@@ -150,143 +158,20 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, ConnectError> {
     std::fs::read(path).map_err(|source| ConnectError::File { key, path: path.display().to_string(), source })
 }
 
-/// Waits a little longer each time, not quite equally long in every process.
-struct Backoff(Duration);
-
-impl Backoff {
-    async fn wait(&mut self) {
-        tokio::time::sleep(self.0.mul_f64(rand::random_range(0.8..1.2))).await;
-        self.0 = (self.0 * 2).min(MAX_DELAY);
-    }
-
-    fn reset(&mut self) {
-        self.0 = FIRST_DELAY;
-    }
-}
-
-struct Subscriber {
-    client: Client,
-    server_name: String,
-    incoming: mpsc::Sender<Incoming>,
-    commands: Commands,
-    connected: watch::Sender<u64>,
-}
-
-impl Subscriber {
-    async fn run(&self) {
-        let mut backoff = Backoff(FIRST_DELAY);
-        let mut warned = false;
-        while !self.incoming.is_closed() {
-            match self.follow(&mut backoff, &mut warned).await {
-                Ok(()) => return,
-                Err(error) if !warned => {
-                    tracing::warn!("the connection to Redis is lost and will be made again: {error}");
-                    warned = true;
-                }
-                Err(_) => {}
-            }
-            if self.incoming.send(Incoming::Lost).await.is_err() {
-                return;
-            }
-            backoff.wait().await;
+/// Every certificate of a folder, one after the other.
+fn read_folder(folder: &Path) -> Result<Vec<u8>, ConnectError> {
+    let fault = |source| ConnectError::File { key: "ca_path", path: folder.display().to_string(), source };
+    let mut certificates = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fault)? {
+        let path = entry.map_err(fault)?.path();
+        if !path.is_file() {
+            continue;
+        }
+        let content = read("ca_path", &path)?;
+        if String::from_utf8_lossy(&content).contains("-----BEGIN CERTIFICATE") {
+            certificates.extend(content);
+            certificates.push(b'\n');
         }
     }
-
-    /// One connection, until it breaks; `Ok` when nobody listens any more.
-    async fn follow(&self, backoff: &mut Backoff, warned: &mut bool) -> redis::RedisResult<()> {
-        let connecting = tokio::time::timeout(CONNECT_WITHIN, self.client.get_async_pubsub());
-        let mut connection = connecting.await.map_err(|_| timed_out())??;
-        connection.subscribe(&self.server_name).await?;
-        if self.incoming.send(Incoming::Connected).await.is_err() {
-            return Ok(());
-        }
-        if !self.commands.send_now(&Command::Replicate).await {
-            return Err(std::io::Error::other("REPLICATE could not be sent").into());
-        }
-        if std::mem::take(warned) {
-            tracing::info!("connected to Redis again");
-        }
-        backoff.reset();
-        self.connected.send_modify(|count| *count += 1);
-        let (mut sink, mut messages) = connection.split();
-        let mut ping = tokio::time::interval(PING_EVERY);
-        loop {
-            tokio::select! {
-                message = messages.next() => {
-                    let Some(message) = message else { return Err(std::io::Error::other("closed by the server").into()) };
-                    if let Some(command) = parse(message.get_payload_bytes())
-                        && self.incoming.send(Incoming::Command(command)).await.is_err()
-                    {
-                        return Ok(());
-                    }
-                }
-                _ = ping.tick() => {
-                    let answer = tokio::time::timeout(REPLY_WITHIN, sink.ping::<redis::Value>());
-                    answer.await.map_err(|_| timed_out())??;
-                }
-            }
-        }
-    }
-}
-
-fn timed_out() -> redis::RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
-}
-
-/// What cannot be read is named in the log and skipped.
-fn parse(payload: &[u8]) -> Option<Command> {
-    let Ok(line) = str::from_utf8(payload) else {
-        tracing::warn!("skipping a line from Redis that is not UTF-8");
-        return None;
-    };
-    match Command::parse(line) {
-        Ok(command) => command,
-        Err(error @ (ParseError::Unknown(_) | ParseError::Malformed(_))) => {
-            tracing::warn!("skipping a line from Redis: {error}");
-            None
-        }
-    }
-}
-
-/// Sends what is queued. Without a connection, what comes is dropped: it would be stale by the time it arrives.
-async fn publish(client: Client, mut queue: mpsc::Receiver<Outgoing>) {
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_WITHIN))
-        .set_response_timeout(Some(REPLY_WITHIN));
-    let mut connection: Option<MultiplexedConnection> = None;
-    let mut ping = tokio::time::interval(PING_EVERY);
-    loop {
-        tokio::select! {
-            outgoing = queue.recv() => {
-                let Some(outgoing) = outgoing else { return };
-                if connection.is_none() {
-                    connection = client.get_multiplexed_async_connection_with_config(&settings).await.ok();
-                }
-                let sent = match &mut connection {
-                    Some(open) => {
-                        let mut command = redis::cmd("PUBLISH");
-                        command.arg(&outgoing.channel).arg(&outgoing.line);
-                        command.query_async::<redis::Value>(open).await.is_ok()
-                    }
-                    None => false,
-                };
-                if !sent {
-                    connection = None;
-                    let name = outgoing.line.split(' ').next().unwrap_or_default();
-                    tracing::warn!("{name} was not sent: no connection to Redis");
-                }
-                if let Some(done) = outgoing.done {
-                    // Whoever asked may have gone.
-                    let _ = done.send(sent);
-                }
-            }
-            _ = ping.tick() => {
-                if let Some(open) = &mut connection
-                    && redis::cmd("PING").query_async::<redis::Value>(open).await.is_err()
-                {
-                    connection = None;
-                }
-            }
-        }
-    }
+    Ok(certificates)
 }

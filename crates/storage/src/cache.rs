@@ -9,8 +9,71 @@ use myelin_model::stream::EventRow;
 
 use crate::Storage;
 
-/// What a purge of a room's history and the deletion of a room touch is too much to name, and rare.
-const EVERYTHING: [&str; 2] = ["ph_cache_fake", "dr_cache_fake"];
+/// What is remembered by room and stale once events of the room were deleted.
+const BY_ROOM_OF_EVENTS: [&str; 9] = [
+    "_get_max_event_pos",
+    "get_latest_event_ids_in_room",
+    "get_metadata_for_event",
+    "get_relations_for_event",
+    "get_room_encryption",
+    "get_room_type",
+    "get_threads",
+    "get_unread_event_push_actions_by_room_for_user",
+    "have_seen_event",
+];
+/// The same by event or by user: all of it, for it is not told which.
+const WHOLE_OF_EVENTS: [&str; 17] = [
+    "_get_joined_profile_from_event_id",
+    "_get_membership_from_event_id",
+    "_get_rooms_for_local_user_where_membership_is_inner",
+    "_get_state_group_for_event",
+    "did_forget",
+    "get_applicable_edit",
+    "get_event_ordering",
+    "get_forgotten_rooms_for_user",
+    "get_invited_rooms_for_local_user",
+    "get_references_for_event",
+    "get_rooms_for_user",
+    "get_sliding_sync_rooms_for_user_from_membership_snapshots",
+    "get_thread_id",
+    "get_thread_id_for_receipts",
+    "get_thread_participated",
+    "get_thread_summary",
+    "is_partial_state_event",
+];
+/// What is remembered by room and stale once the room was deleted.
+const BY_ROOM: [&str; 8] = [
+    "_get_linearized_receipts_for_room",
+    "_get_partial_state_servers_at_join",
+    "get_aliases_for_room",
+    "get_current_hosts_in_room_ordered",
+    "get_retention_policy_for_room",
+    "get_room_version_id",
+    "is_partial_state_room",
+    "is_room_blocked",
+];
+/// By user and room. Synapse drops only the caches of one room; here all rooms of a user are one entry.
+const WHOLE_OF_ROOMS: [&str; 6] = [
+    "_get_forward_extremeties_for_room",
+    "get_account_data_for_room",
+    "get_account_data_for_room_and_type",
+    "get_room_account_data_for_user",
+    "get_tags_for_room",
+    "get_tags_for_user",
+];
+/// What is remembered of a room's members.
+const BY_ROOM_OF_MEMBERS: [&str; 8] = [
+    "is_host_joined",
+    "is_host_invited",
+    "get_users_in_room",
+    "get_current_hosts_in_room",
+    "get_users_in_room_with_profiles",
+    "get_number_joined_users_in_room",
+    "get_member_counts",
+    "get_local_users_in_room",
+];
+/// What is remembered of a user's rooms.
+const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_where_membership_is_inner"];
 /// Unknown names remembered, so that each is warned of once.
 const MAX_WARNED: usize = 1_000;
 
@@ -106,15 +169,12 @@ impl Storage {
             Row::Cache { function, keys } => self.invalidate_function(function, keys.as_deref()),
             Row::Event(event) | Row::Backfill(event) => self.invalidate_for_event(event),
             Row::State(state) => {
-                if state.kind == "m.room.member" {
-                    self.forget("get_rooms_for_user", &[&state.state_key]);
-                }
-                self.invalidate_current_state(&state.room_id);
+                // Synapse leaves the room's members to the caches stream. Streams are not ordered among each other:
+                // whoever sees this stream's position must not find members from before it.
+                let members: &[&str] = if state.kind == "m.room.member" { &[&state.state_key] } else { &[] };
+                self.invalidate_state(&state.room_id, members);
             }
-            Row::StateAll { room_id } => {
-                self.forget_all("get_rooms_for_user");
-                self.invalidate_current_state(room_id);
-            }
+            Row::StateAll { room_id } => self.invalidate_all_state(room_id),
             Row::Receipt(receipt) => {
                 for name in ["_get_linearized_receipts_for_room", "get_unread_event_push_actions_by_room_for_user"] {
                     self.forget(name, &[&receipt.room_id]);
@@ -180,20 +240,18 @@ impl Storage {
 
     fn invalidate_function(&self, function: &str, keys: Option<&[String]>) {
         let keys: Option<Vec<&str>> = keys.map(|keys| keys.iter().map(String::as_str).collect());
-        if function == "cs_cache_fake" {
-            if let Some([room_id, user_ids @ ..]) = keys.as_deref() {
-                self.invalidate_members(room_id, user_ids);
-            }
-            return;
+        match (function, keys.as_deref()) {
+            ("cs_cache_fake", Some([room_id, user_ids @ ..])) => return self.invalidate_state(room_id, user_ids),
+            ("ph_cache_fake", Some([room_id, ..])) => return self.invalidate_events_of(room_id),
+            ("dr_cache_fake", Some([room_id, ..])) => return self.invalidate_room(room_id),
+            _ => {}
         }
         if self.registry().invalidate(function, keys.as_deref()) || NOT_CACHED_HERE.contains(&function) {
             return;
         }
         // A fake name stands for more than one function: if it is not understood, anything may be stale.
         if function.ends_with("_fake") {
-            if !EVERYTHING.contains(&function) {
-                tracing::warn!("{function} is not known: every cache is emptied");
-            }
+            tracing::warn!("the invalidation {function} is not understood: every cache is emptied");
             self.registry().clear();
         } else if !function.contains('.') && self.0.warned.first_time(function) {
             // With a dot it is a cache of a Python module, which cannot be loaded here.
@@ -201,29 +259,53 @@ impl Storage {
         }
     }
 
-    /// `cs_cache_fake`: the room's current state changed, and the memberships of these users with it.
-    fn invalidate_members(&self, room_id: &str, user_ids: &[&str]) {
+    /// `_invalidate_state_caches`: the room's current state changed, and the memberships of these users with it.
+    fn invalidate_state(&self, room_id: &str, user_ids: &[&str]) {
         if !user_ids.is_empty() {
-            for name in [
-                "is_host_joined",
-                "is_host_invited",
-                "get_users_in_room",
-                "get_current_hosts_in_room",
-                "get_users_in_room_with_profiles",
-                "get_number_joined_users_in_room",
-                "get_member_counts",
-                "get_local_users_in_room",
-            ] {
-                self.forget(name, &[room_id]);
-            }
+            self.forget_each(&BY_ROOM_OF_MEMBERS, &[room_id]);
             self.forget_all("does_pair_of_users_share_a_room");
         }
         for user_id in user_ids {
             self.forget("get_user_in_room_with_profile", &[room_id, user_id]);
-            self.forget("get_rooms_for_user", &[user_id]);
-            self.forget("_get_rooms_for_local_user_where_membership_is_inner", &[user_id]);
+            self.forget_each(&BY_MEMBER, &[user_id]);
         }
         self.invalidate_current_state(room_id);
+    }
+
+    /// `_invalidate_state_caches_all`: the same without knowing whose memberships changed.
+    fn invalidate_all_state(&self, room_id: &str) {
+        self.forget_each(&BY_ROOM_OF_MEMBERS, &[room_id]);
+        self.forget("get_user_in_room_with_profile", &[room_id]);
+        for name in BY_MEMBER {
+            self.forget_all(name);
+        }
+        self.forget_all("does_pair_of_users_share_a_room");
+        self.invalidate_current_state(room_id);
+    }
+
+    /// `_invalidate_caches_for_room_events`: events of the room were deleted, it is not told which.
+    fn invalidate_events_of(&self, room_id: &str) {
+        self.forget("_invalidate_local_get_event_cache_room_id", &[room_id]);
+        self.forget_each(&BY_ROOM_OF_EVENTS, &[room_id]);
+        for name in WHOLE_OF_EVENTS {
+            self.forget_all(name);
+        }
+    }
+
+    /// `_invalidate_caches_for_room`: the room was deleted.
+    fn invalidate_room(&self, room_id: &str) {
+        self.invalidate_events_of(room_id);
+        self.forget_each(&BY_ROOM, &[room_id]);
+        for name in WHOLE_OF_ROOMS {
+            self.forget_all(name);
+        }
+        self.invalidate_all_state(room_id);
+    }
+
+    fn forget_each(&self, functions: &[&str], keys: &[&str]) {
+        for function in functions {
+            self.forget(function, keys);
+        }
     }
 
     fn invalidate_for_event(&self, event: &EventRow) {
@@ -271,6 +353,11 @@ impl Storage {
                 self.forget("get_account_data_for_room", &[user_id, room_id]);
                 self.forget("get_account_data_for_room_and_type", &[user_id, room_id, kind]);
             }
+        }
+        if kind == "m.ignored_user_list" {
+            // Synapse leaves these to the caches stream, which may come later.
+            self.forget("ignored_users", &[user_id]);
+            self.forget_all("ignored_by");
         }
         if kind == "m.tag" {
             self.forget("get_tags_for_user", &[user_id]);

@@ -1,5 +1,6 @@
 //! Storage on a database made by the real Synapse, as the restricted role of `migrations-readonly/`.
 
+mod catch_up;
 mod sql;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ async fn a_real_database() -> Result<()> {
     every_statement_runs_as_the_role(&fixture).await?;
     let storage = Storage::connect(&fixture.config).await?;
     positions(&fixture, &storage).await?;
+    catch_up::catch_up(&fixture, &storage).await?;
     storage.close().await;
     Ok(())
 }
