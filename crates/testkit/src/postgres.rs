@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::packages::{find, is_root};
-use crate::process::{Service, free_port};
+use crate::process::{Service, accepts, free_port};
 
 /// The superuser of the cluster.
 pub const USER: &str = "synapse";
@@ -53,10 +53,11 @@ impl Postgres {
     }
 }
 
-/// It takes connections a little before it serves them.
+/// A port that is open is not enough: the server may still say that it is starting up.
 fn is_ready(port: u16) -> bool {
-    let mut ask = Command::new(program("pg_isready").unwrap_or_else(|_| "pg_isready".into()));
-    ask.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status().is_ok_and(|status| status.success())
+    let Ok(program) = program("pg_isready") else { return accepts(port) };
+    let status = Command::new(program).args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn program(name: &str) -> Result<PathBuf> {
