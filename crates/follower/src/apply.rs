@@ -27,15 +27,17 @@ impl Shared {
     pub async fn apply(&self, update: Update) {
         let device_rooms = self.rooms_of_device_changes(&update).await;
         let presence = self.presence_to_notify(&update);
+        self.begin_anew(&update);
         for row in &update.rows {
             self.storage.invalidate_for(row);
             self.note(row, update.token);
         }
-        self.advance(&update);
+        self.writer.advance(update.stream, &update.instance, update.token);
         self.wake(&update, device_rooms, presence).await;
     }
 
-    fn advance(&self, update: &Update) {
+    /// A writer that went back has lost its memory: what it said before is over, what it says now stands.
+    fn begin_anew(&self, update: &Update) {
         let Update { stream, instance, token, .. } = update;
         if stream.can_go_backwards() && *token < self.reader.position(*stream, instance) {
             match stream {
@@ -43,7 +45,6 @@ impl Shared {
                 _ => self.writer.reset_position(*stream, instance, *token),
             }
         }
-        self.writer.advance(*stream, instance, *token);
     }
 
     /// Remembers what changed when, and what lives in memory alone.

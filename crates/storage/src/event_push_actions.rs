@@ -70,6 +70,7 @@ impl Storage {
                      CASE WHEN s.thread_id IS NULL THEN COALESCE(t.position, b.position) ELSE rotated.position END
                          AS position
              ) AS counted
+             WHERE a.stream_ordering > counted.position OR a.highlight = 1 AND a.stream_ordering > counted.receipt
              GROUP BY a.room_id, a.thread_id",
         )
         .bind(user_id)

@@ -34,14 +34,14 @@ impl Handlers {
         let from = since.account_data;
         if from < now.account_data && self.live.may_have_changed(Changed::UserAccountData, user_id, from) {
             let global = self.storage.get_updated_global_account_data_for_user(user_id, from).await?;
-            data.global = self.items(&global);
+            data.global = items(&global).collect();
             for room_id in self.storage.rooms_with_updated_tags(user_id, from).await? {
                 let tags = self.storage.get_tags_for_user(user_id).await?;
                 let tags = tags.get(&room_id).map(Vec::as_slice).unwrap_or_default();
                 data.rooms.insert(room_id, vec![tag_item(tags)]);
             }
             for (room_id, room) in self.storage.get_updated_room_account_data_for_user(user_id, from).await? {
-                data.rooms.entry(room_id).or_default().extend(self.items(&room));
+                data.rooms.entry(room_id).or_default().extend(items(&room));
             }
         }
         let from = since.push_rules;
@@ -53,14 +53,15 @@ impl Handlers {
     }
 
     async fn all_account_data(&self, user_id: &str) -> Result<AccountData> {
-        let mut global = self.items(&self.storage.get_global_account_data_for_user(user_id).await?);
+        let global = self.storage.get_global_account_data_for_user(user_id).await?;
+        let mut global: Vec<Item> = items(&global).filter(|item| self.exists(item)).collect();
         global.push(self.push_rules_item(user_id).await?);
         let mut rooms: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
         for (room_id, tags) in &*self.storage.get_tags_for_user(user_id).await? {
             rooms.insert(Arc::clone(room_id), vec![tag_item(tags)]);
         }
         for (room_id, data) in &*self.storage.get_room_account_data_for_user(user_id).await? {
-            rooms.entry(Arc::clone(room_id)).or_default().extend(self.items(data));
+            rooms.entry(Arc::clone(room_id)).or_default().extend(items(data).filter(|item| self.exists(item)));
         }
         Ok(AccountData { global, rooms })
     }
@@ -75,12 +76,14 @@ impl Handlers {
         Ok(tags.get(room_id).filter(|tags| !tags.is_empty()).map(|tags| tag_item(tags)))
     }
 
-    /// With MSC3391, empty content means that the client deleted it.
-    fn items(&self, data: &[AccountDatum]) -> Vec<Item> {
-        let hides_empty = self.config.server.experimental.msc3391;
-        let shown = data.iter().filter(|(_, content)| !(hides_empty && &**content == "{}"));
-        shown.map(|(kind, content)| Item::new(kind, content)).collect()
+    /// With MSC3391, empty content means that the client deleted it: that is told as a change, not as data.
+    fn exists(&self, item: &Item) -> bool {
+        !(self.config.server.experimental.msc3391 && item.json.ends_with(r#""content":{}}"#))
     }
+}
+
+fn items(data: &[AccountDatum]) -> impl Iterator<Item = Item> {
+    data.iter().map(|(kind, content)| Item::new(kind, content))
 }
 
 fn tag_item(tags: &[AccountDatum]) -> Item {

@@ -32,7 +32,7 @@ impl Handlers {
         if let Some(from) = since
             && self.storage.get_full_presence_position(user_id).await?.is_some_and(|position| from <= position)
         {
-            (since, include_offline) = (None, self.config.server.presence.include_offline_users_on_sync);
+            (since, include_offline) = (None, false);
         }
         let mut states: HashMap<Arc<str>, PresenceState> = HashMap::new();
         // Nothing moved: whatever is already beyond the token comes with the next one.
