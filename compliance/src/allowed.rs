@@ -55,11 +55,13 @@ impl Allowed {
     }
 
     pub fn find(&self, row: &str, path: &[String]) -> Option<&Entry> {
-        self.difference.iter().find(|entry| {
+        let applies = |entry: &&Entry| {
             // `/a` is one segment, the empty path none.
             let pattern: Vec<_> = entry.path.split('/').skip(1).collect();
             row.starts_with(&entry.rows) && matches(&pattern, path)
-        })
+        };
+        // An entry for these rows goes before one for all.
+        self.difference.iter().filter(applies).max_by_key(|entry| entry.rows.len())
     }
 
     /// Entries that no answer had a use for are out of date.

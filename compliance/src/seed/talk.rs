@@ -93,7 +93,7 @@ impl Seed {
         self.state("alice", "general", "name", "m.room.name", &json!({"name": "General, renamed"}))?;
         self.say("alice", "general", "news", "news")?;
         self.join("general", &["heidi"])?;
-        self.leave("grace", "general")?;
+        self.leave("mallory", "general")?;
         self.ask("carol", "PUT", "v3/profile/<@carol>/displayname", &json!({"displayname": "Carola"}))?;
         let bob = self.names.get("@bob")?.to_owned();
         self.room("alice", "new", &json!({"name": "New", "invite": [bob]}))?;

@@ -2,12 +2,15 @@
 //! `server_notices.py` and the limits of `server.py`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::error::ConfigError;
 use crate::section::Section;
 
 #[derive(Clone, Debug)]
 pub struct Auth {
+    /// What guests' tokens are signed with.
+    pub macaroon_secret: Option<MacaroonSecret>,
     /// Tokens are checked by the Matrix Authentication Service.
     pub mas: Option<Mas>,
     /// The legacy `account_validity`: accounts expire.
@@ -20,6 +23,13 @@ pub struct Auth {
     pub server_notices_mxid: Option<String>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MacaroonSecret {
+    Text(String),
+    /// The SHA-256 of the signing key's seed, which is given in base64.
+    SigningKey(String),
+}
+
 /// `matrix_authentication_service`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mas {
@@ -29,7 +39,8 @@ pub struct Mas {
     pub force_http2: bool,
 }
 
-pub fn read(root: &Section<'_>) -> Result<Auth, ConfigError> {
+/// `folder`: where the configuration lies.
+pub fn read(root: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Result<Auth, ConfigError> {
     let server_name = root.required_text("server_name")?;
     let experimental = root.section("experimental_features")?;
     if experimental.flag("msc3861", false) {
@@ -46,6 +57,7 @@ pub fn read(root: &Section<'_>) -> Result<Auth, ConfigError> {
         mau_appservice_trial_days.insert(id.to_owned(), services.integer(id)?.unwrap_or_default());
     }
     Ok(Auth {
+        macaroon_secret: read_macaroon_secret(root, folder, warnings)?,
         mas: read_mas(root)?,
         account_validity: root.section("account_validity")?.flag("enabled", false),
         max_mau_value: root.integer("max_mau_value")?.unwrap_or_default(),
@@ -69,4 +81,36 @@ fn read_mas(root: &Section<'_>) -> Result<Option<Mas>, ConfigError> {
         secret: mas.secret("secret")?.ok_or_else(|| mas.fault("secret", "is required; or secret_path"))?,
         force_http2: mas.flag("force_http2", false),
     }))
+}
+
+/// `macaroon_secret_key`, `registration_shared_secret`, or something made of the signing key.
+fn read_macaroon_secret(
+    root: &Section<'_>,
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Option<MacaroonSecret>, ConfigError> {
+    for key in ["macaroon_secret_key", "registration_shared_secret"] {
+        if let Some(secret) = root.secret(key)?.filter(|secret| !secret.is_empty()) {
+            return Ok(Some(MacaroonSecret::Text(secret)));
+        }
+    }
+    let text = if let Some(inline) = root.text("signing_key")? {
+        Ok(inline)
+    } else {
+        let default = format!("{}.signing.key", root.required_text("server_name")?);
+        let path = root.text("signing_key_path")?.map_or_else(|| folder.join(default), Into::into);
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    // Algorithm, version and seed; the first key counts.
+    let seed = text.and_then(|text| {
+        let seed = text.lines().find_map(|line| line.split_whitespace().nth(2).map(str::to_owned));
+        seed.ok_or_else(|| "there is no signing key".to_owned())
+    });
+    match seed {
+        Ok(seed) => Ok(Some(MacaroonSecret::SigningKey(seed))),
+        Err(reason) => {
+            warnings.push(format!("macaroon_secret_key is not set, guests are unknown: {reason}"));
+            Ok(None)
+        }
+    }
 }

@@ -13,18 +13,26 @@ pub struct Files {
     merged: Value,
     /// Which file a top-level key came from, for the complaint about it.
     origins: HashMap<String, PathBuf>,
+    /// Where the last file lies: files without a path of their own are looked for there.
+    folder: PathBuf,
 }
 
 impl Files {
     pub fn root(&self) -> Section<'_> {
         Section::root(&self.merged, &self.origins)
     }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
 }
 
 pub fn read(paths: &[PathBuf]) -> Result<Files, ConfigError> {
     let mut merged = Map::new();
     let mut origins = HashMap::new();
-    for file in expand(paths)? {
+    let files = expand(paths)?;
+    let folder = files.last().and_then(|file| file.parent()).map(Path::to_owned).unwrap_or_default();
+    for file in files {
         let fault = |reason: String| ConfigError::File { file: file.clone(), reason };
         let text = std::fs::read_to_string(&file).map_err(|error| fault(error.to_string()))?;
         // Synapse skips what is not a mapping, for example an empty file.
@@ -35,7 +43,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Files, ConfigError> {
             }
         }
     }
-    Ok(Files { merged: Value::Object(merged), origins })
+    Ok(Files { merged: Value::Object(merged), origins, folder })
 }
 
 /// A folder stands for its `*.yaml` files in order of name.

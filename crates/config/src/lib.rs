@@ -21,7 +21,7 @@ pub mod yaml;
 use std::path::PathBuf;
 
 pub use appservice::{AppService, Namespace, Namespaces};
-pub use auth::{Auth, Mas};
+pub use auth::{Auth, MacaroonSecret, Mas};
 pub use capabilities::Capabilities;
 pub use database::{Database, DatabaseArgs};
 pub use discovery::Discovery;
@@ -58,7 +58,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         redis: worker::read_redis(&root)?,
         databases: database::read(&root)?,
         app_services: appservice::read(&root)?,
-        auth: auth::read(&root)?,
+        auth: auth::read(&root, files.folder(), &mut warnings)?,
         capabilities: capabilities::read(&root)?,
         discovery: discovery::read(&root)?,
         warnings,

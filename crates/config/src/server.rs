@@ -24,7 +24,6 @@ pub struct Server {
     pub admin_contact: Option<String>,
     pub track_puppeted_user_ips: bool,
     pub track_appservice_user_ips: bool,
-    pub macaroon_secret_key: Option<String>,
     pub enable_metrics: bool,
     /// Python modules: their callbacks cannot run here.
     pub modules: Vec<String>,
@@ -118,10 +117,6 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
         admin_contact: root.text("admin_contact")?,
         track_puppeted_user_ips: root.flag("track_puppeted_user_ips", false),
         track_appservice_user_ips: root.flag("track_appservice_user_ips", false),
-        macaroon_secret_key: match root.secret("macaroon_secret_key")? {
-            Some(secret) => Some(secret),
-            None => root.secret("registration_shared_secret")?,
-        },
         enable_metrics: root.flag("enable_metrics", false),
         modules,
         delegated_auth: root.section("matrix_authentication_service")?.flag("enabled", false),

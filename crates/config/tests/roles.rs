@@ -1,6 +1,6 @@
 //! Roles that a reader cannot play stop the start, and what looks like one does not.
 
-use myelin_config::{Config, ConfigError, load};
+use myelin_config::{Config, ConfigError, MacaroonSecret, load};
 
 const HOMESERVER: &str = "
 server_name: lab.test
@@ -101,4 +101,17 @@ fn who_checks_tokens() {
         let error = start("generic_worker", extra).expect_err(extra).to_string();
         assert!(error.contains(expected), "{extra}: {error}");
     }
+}
+
+#[test]
+fn what_signs_the_tokens_of_guests() {
+    let secret = |extra: &str| start("generic_worker", extra).expect(extra).auth.macaroon_secret;
+    let text = |text: &str| Some(MacaroonSecret::Text(text.to_owned()));
+    assert_eq!(secret("macaroon_secret_key: a\nregistration_shared_secret: b"), text("a"));
+    assert_eq!(secret("macaroon_secret_key: ''\nregistration_shared_secret: b"), text("b"));
+    let seed = MacaroonSecret::SigningKey("c2VlZA".to_owned());
+    assert_eq!(secret("signing_key: ed25519 a_1 c2VlZA"), Some(seed));
+    let without = start("generic_worker", "").expect("a generic worker");
+    assert_eq!(without.auth.macaroon_secret, None);
+    assert!(without.warnings.iter().any(|warning| warning.contains("lab.test.signing.key")), "{:?}", without.warnings);
 }

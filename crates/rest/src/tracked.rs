@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use tracing::Span;
 
 use crate::access_log::{self, Finished};
 use crate::call::Notes;
@@ -22,6 +23,8 @@ pub struct Tracker {
     pub servlet: &'static str,
     pub notes: Arc<Notes>,
     start: Instant,
+    /// The request's: the last byte may leave outside of it.
+    span: Span,
     /// None: the client went away before there was an answer.
     answered: Option<Answered>,
 }
@@ -37,7 +40,7 @@ struct Answered {
 impl Tracker {
     pub fn start(site: Site, seen: Seen, servlet: &'static str, notes: Arc<Notes>) -> Self {
         site.app().metrics.http.started(&seen.method, servlet);
-        Self { site, seen, servlet, notes, start: Instant::now(), answered: None }
+        Self { site, seen, servlet, notes, start: Instant::now(), span: Span::current(), answered: None }
     }
 
     /// From here on the response's body decides when the request is over.
@@ -67,7 +70,7 @@ impl Drop for Tracker {
             sending: now.duration_since(answered.at),
             bytes: answered.bytes,
         };
-        access_log::log(&finished);
+        self.span.in_scope(|| access_log::log(&finished));
         let http = &self.site.app().metrics.http;
         http.finished(&finished, self.servlet, self.notes.tag(), answered.fallback);
     }

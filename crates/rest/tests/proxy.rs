@@ -156,6 +156,25 @@ async fn some_requests_are_never_passed_on() {
 }
 
 #[tokio::test]
+async fn what_a_module_may_change_is_passed_on() {
+    let upstream = upstream(echo).await;
+    let plain = worker(&upstream);
+    let with_modules = worker(&format!("{upstream}modules: [{{module: some.Module, config: {{}}}}]\n"));
+    for (uri, modular) in [
+        ("/_matrix/client/v3/sync", true),
+        ("/_matrix/client/v3/rooms/!r/members", true),
+        ("/_matrix/client/v3/rooms/!r/event/$e", true),
+        ("/.well-known/matrix/client", false),
+        ("/health", false),
+    ] {
+        let (_, headers, _) = send(&plain, request("GET", uri)).await;
+        assert_eq!(headers["x-myelin"], "native", "{uri}");
+        let (_, headers, _) = send(&with_modules, request("GET", uri)).await;
+        assert_eq!(headers["x-myelin"], if modular { "fallback" } else { "native" }, "{uri} with modules");
+    }
+}
+
+#[tokio::test]
 async fn without_a_fallback_synapses_own_refusals() {
     let worker = worker("");
     let unrecognized = "{\"errcode\":\"M_UNRECOGNIZED\",\"error\":\"Unrecognized request\"}";

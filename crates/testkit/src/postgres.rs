@@ -42,7 +42,7 @@ impl Postgres {
         server.current_dir(&data);
         // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
         let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
-        service.wait_until(Duration::from_secs(30), || accepts(port))?;
+        service.wait_until(Duration::from_secs(30), || is_ready(port))?;
         Ok(Self { port, _service: service })
     }
 
@@ -51,6 +51,13 @@ impl Postgres {
         let mut createdb = Command::new(program("createdb")?);
         succeed(createdb.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "--template=template0", name]))
     }
+}
+
+/// A port that is open is not enough: the server may still say that it is starting up.
+fn is_ready(port: u16) -> bool {
+    let Ok(program) = program("pg_isready") else { return accepts(port) };
+    let status = Command::new(program).args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn program(name: &str) -> Result<PathBuf> {

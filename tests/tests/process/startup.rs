@@ -4,22 +4,24 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{self, Client};
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
-use myelin_tests::{Case, command, refusal};
+use myelin_tests::{Case, command, refusal, start};
 use rustix::process::Signal;
 use serde_json::json;
 
-pub const CASES: [Case; 6] = [
+pub const CASES: [Case; 7] = [
     ("configurations that are refused", refused_configurations),
     ("a schema of another version", another_schema),
     ("a database of another server", another_server),
     ("a role that lacks a right", a_missing_right),
     ("no database", no_database),
+    ("the log configuration, read again", log_configuration),
     ("systemd, the pid file and a unix socket", systemd_pid_file_and_unix_socket),
 ];
 
@@ -97,6 +99,45 @@ fn no_database(synapse: &Synapse) -> Result<()> {
     let database = format!("database: {{name: psycopg2, args: {{{args}}}}}\n");
     let message = refusal(command(synapse, "lost", free_port()?, &database)?)?;
     ensure!(message.contains("cannot connect"), "{message}");
+    Ok(())
+}
+
+/// SIGHUP puts a changed file in force, and a file that was moved away is written anew.
+fn log_configuration(synapse: &Synapse) -> Result<()> {
+    let (config, log) = (synapse.folder.join("log.yaml"), synapse.folder.join("own.log"));
+    let write = |level: &str| {
+        let yaml = format!(
+            "version: 1\nformatters: {{short: {{format: '%(levelname)s|%(name)s|%(request)s|%(message)s'}}}}\nhandlers:\n  \
+             out: {{class: logging.handlers.RotatingFileHandler, filename: {}, formatter: short}}\n  \
+             buffer: {{class: synapse.logging.handlers.PeriodicallyFlushingMemoryHandler, target: out}}\n\
+             root: {{level: {level}, handlers: [buffer]}}\n",
+            log.display()
+        );
+        std::fs::write(&config, yaml)
+    };
+    write("WARNING")?;
+    let extra = format!("worker_log_config: {}\n", config.display());
+    let (port, service) = start(synapse, "logging", &extra)?;
+    let client = Client::new(port);
+    client.get("/_matrix/client/v3/unknown")?;
+    let lines = || std::fs::read_to_string(&log);
+    ensure!(lines()?.starts_with("WARNING|synapse.app") && !lines()?.contains("Processed request"), "{}", lines()?);
+    std::fs::rename(&log, synapse.folder.join("old.log"))?;
+    write("INFO")?;
+    service.signal(Signal::HUP)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !log.exists() || !lines()?.contains("log configuration read again") {
+        ensure!(Instant::now() < deadline, "the log was not reopened");
+        thread::sleep(Duration::from_millis(20));
+    }
+    client.get("/_matrix/client/v3/unknown?access_token=secret")?;
+    let access = format!("INFO|synapse.access.http.{port}|GET-");
+    while !lines()?.lines().any(|line| line.starts_with(&access) && line.contains("?access_token=<redacted> HTTP/1.1"))
+    {
+        ensure!(Instant::now() < deadline, "no access line: {}", lines()?);
+        thread::sleep(Duration::from_millis(20));
+    }
+    ensure!(service.log().is_empty(), "stderr has lines, too: {}", service.log());
     Ok(())
 }
 

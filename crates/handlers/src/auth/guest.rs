@@ -2,9 +2,11 @@
 
 use base64::Engine;
 use base64::alphabet;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use myelin_config::MacaroonSecret;
+use sha2::{Digest, Sha256};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -23,6 +25,17 @@ struct Macaroon<'a> {
     identifier: &'a [u8],
     caveats: Vec<&'a [u8]>,
     signature: &'a [u8],
+}
+
+/// The key that tokens are signed with.
+pub fn key(secret: &MacaroonSecret) -> Option<Vec<u8>> {
+    match secret {
+        MacaroonSecret::Text(text) => Some(text.as_bytes().to_vec()),
+        MacaroonSecret::SigningKey(seed) => {
+            let seed = STANDARD_NO_PAD.decode(seed.trim_end_matches('=')).ok()?;
+            Some(Sha256::digest(seed).to_vec())
+        }
+    }
 }
 
 /// The guest that `token` was made for, if this server made it and its time is not up.
@@ -128,6 +141,15 @@ mod tests {
         assert_eq!(check(UNTIL_1000, "s3cret", 1000), None);
         assert_eq!(check(TWO_USERS, "s3cret", 0), None);
         assert_eq!(check(OTHER, "s3cret", 0), None);
+    }
+
+    #[test]
+    fn the_key_may_come_from_the_signing_key() {
+        let of = |seed: &str| key(&MacaroonSecret::SigningKey(seed.to_owned())).map(|key| key[..4].to_vec());
+        // Python: hashlib.sha256(bytes(32)).digest()
+        assert_eq!(of(&"A".repeat(43)), Some(vec![0x66, 0x68, 0x7a, 0xad]));
+        assert_eq!(of("not base64!"), None);
+        assert_eq!(key(&MacaroonSecret::Text("s3cret".to_owned())), Some(b"s3cret".to_vec()));
     }
 
     #[test]

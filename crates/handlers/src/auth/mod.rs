@@ -46,13 +46,18 @@ impl AuthOptions {
 
 /// What authentication keeps between requests.
 pub struct Auth {
+    guest_key: Option<Vec<u8>>,
     mas: Option<MasClient>,
     seen: SeenUsers,
 }
 
 impl Auth {
     pub fn new(config: &Config) -> Self {
-        Self { mas: config.auth.mas.as_ref().map(MasClient::new), seen: SeenUsers::default() }
+        Self {
+            guest_key: config.auth.macaroon_secret.as_ref().and_then(guest::key),
+            mas: config.auth.mas.as_ref().map(MasClient::new),
+            seen: SeenUsers::default(),
+        }
     }
 }
 
@@ -102,8 +107,8 @@ impl Handlers {
 
     /// A token outside the database may still be a guest's.
     async fn guest_requester(&self, token: &str) -> Result<Requester> {
-        let key = self.config.server.macaroon_secret_key.as_deref();
-        let user_id = key.and_then(|key| guest::verify(token, key.as_bytes(), now_ms()));
+        let key = self.auth.guest_key.as_deref();
+        let user_id = key.and_then(|key| guest::verify(token, key, now_ms()));
         let user_id = user_id.ok_or_else(|| MatrixError::unknown_token("Invalid access token passed.", false))?;
         match self.storage.get_user_by_id(&user_id).await? {
             Some(user) if user.is_guest => Ok(Requester {

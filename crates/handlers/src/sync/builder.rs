@@ -199,10 +199,18 @@ impl Handlers {
         let gone = events.iter().filter(|event| matches!(event.membership().as_deref(), Some("leave" | "ban")));
         let ids: Vec<Arc<str>> = gone.filter_map(|event| replaces(event)).map(Arc::from).collect();
         let prev = self.storage.get_events(&ids, GetEvents::default()).await?;
+        // Synapse: the last event of all rooms counts, in whatever order they were finished. Who joined one room and
+        // left another is new here, so that no device is missed.
         let mut changes = UserChanges::default();
-        for event in events {
-            changes.note(event, &prev);
+        for room in events.chunk_by(|a, b| a.room_id == b.room_id) {
+            let mut here = UserChanges::default();
+            for event in room {
+                here.note(event, &prev);
+            }
+            changes.joined.extend(here.joined);
+            changes.left.extend(here.left);
         }
+        changes.left.retain(|user_id| !changes.joined.contains(user_id));
         Ok(changes)
     }
 }

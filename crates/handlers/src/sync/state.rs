@@ -188,10 +188,15 @@ impl Handlers {
 
     /// `get_state_ids_at`: the state after the last event at or before `at`.
     pub(super) async fn state_ids_at(&self, room_id: &str, at: &StreamToken, filter: &StateFilter) -> Result<StateMap> {
-        match self.storage.last_event_in_room_before(room_id, &at.room.position()).await? {
-            Some(last) => Ok(self.storage.get_state_ids_for_event(&last, filter).await?),
-            None => Ok(StateMap::new()),
+        let Some(last) = self.storage.last_event_in_room_before(room_id, &at.room.position()).await? else {
+            return Ok(StateMap::new());
+        };
+        let mut state = self.storage.get_state_ids_for_event(&last, filter).await?;
+        // Synapse: `get_state_after_event` adds the event itself, whatever the filter says.
+        if let Some(key) = self.storage.get_event(&last).await?.and_then(|event| event.state_map_key()) {
+            state.insert(key, last);
         }
+        Ok(state)
     }
 
     /// While a room's state is incomplete, a sender's membership is found among the auth events.
