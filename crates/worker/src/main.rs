@@ -80,9 +80,9 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
         Follower::start(Arc::clone(config), writer, storage.clone(), http.clone(), commands.clone(), stop.clone())
             .await?;
     let stats = follower.stats();
-    let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands));
+    let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands.clone()));
     let app = Arc::new(App::new(config, Arc::clone(&handlers))?);
-    metrics::register(&app.metrics, &storage, &live, stats)?;
+    metrics::register(&app.metrics, &storage, &live, stats, commands)?;
     warn_of_gaps(config, &app);
     // Listeners are bound before anything else is spawned: a port in use ends the start.
     let tasks = TaskTracker::new();

@@ -161,6 +161,7 @@ fn metrics(synapse: &Synapse) -> Result<()> {
         ("synapse_storage_transaction_time_count_total", "desc="),
         ("synapse_storage_schedule_time_count", ""),
         ("synapse_replication_tcp_protocol_inbound_commands_total", r#"command="POSITION" name="redis""#),
+        ("synapse_replication_tcp_protocol_outbound_commands_total", r#"command="REPLICATE" name="redis""#),
         ("synapse_replication_tcp_protocol_inbound_rdata_count_total", r#"stream_name="events""#),
         ("myelin_replication_lag_seconds", r#"stream_name="events""#),
         ("synapse_storage_stream_current_position", r#"stream_name="events""#),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use myelin_follower::Stats;
 use myelin_live::Reader;
+use myelin_replication::Commands;
 use myelin_rest::Metrics;
 use myelin_storage::Storage;
 
@@ -17,11 +18,12 @@ pub fn register(
     storage: &Storage,
     live: &Reader,
     replication: Arc<Stats>,
+    commands: Commands,
 ) -> Result<(), prometheus::Error> {
     for collector in storage.collectors() {
         metrics.register(collector)?;
     }
     metrics.register(Box::new(caches::Caches::new(storage)?))?;
     metrics.register(Box::new(live::Live::new(live)?))?;
-    metrics.register(Box::new(replication::Replication::new(replication)?))
+    metrics.register(Box::new(replication::Replication::new(replication, commands)?))
 }
