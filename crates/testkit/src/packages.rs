@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// A program that must be there, and the Debian package that brings it.
-const NEEDED: [(&str, &str); 5] = [
+const NEEDED: [(&str, &str); 6] = [
     ("redis-server", "redis-server"),
     ("nginx", "nginx"),
     ("initdb", "postgresql"),
     ("pg_config", "libpq-dev"),
     ("cc", "gcc"),
+    ("openssl", "openssl"),
 ];
 
 /// Makes sure that every program is there.
