@@ -26,6 +26,15 @@ pub fn interpreter() -> Result<PathBuf> {
     Ok(folder.join("bin/python"))
 }
 
+/// `python -m module`, a program of the real Synapse.
+pub fn synapse(module: &str) -> Result<Command> {
+    let mut command = Command::new(interpreter()?);
+    command.args(["-m", module]);
+    // Synapse adds the git revision around its own files to the version that it names: here it would be Myelin's.
+    command.env("GIT_CEILING_DIRECTORIES", cache_folder());
+    Ok(command)
+}
+
 fn make(folder: &Path) -> Result<()> {
     if folder.exists() {
         // Left half made by a run that was stopped.

@@ -43,8 +43,8 @@ impl Synapse {
         fs::write(folder.join("signing.key"), signing_key()?)?;
         let media = folder.join("media");
         fs::write(&config, homeserver_yaml(folder, &media, port, replication, &postgres, &redis) + extra)?;
-        let mut command = Command::new(python::interpreter()?);
-        command.args(["-m", "synapse.app.homeserver", "-c"]).arg(&config).current_dir(folder);
+        let mut command = python::synapse("synapse.app.homeserver")?;
+        command.arg("-c").arg(&config).current_dir(folder);
         let mut main = Service::start("main", folder, command)?;
         main.wait_until(Duration::from_mins(2), || http::is_healthy(port))?;
         Ok(Self { folder: folder.to_owned(), port, postgres, redis, _main: main })
@@ -70,8 +70,8 @@ impl Synapse {
     pub fn start_python_worker(&self, name: &str) -> Result<(u16, Service)> {
         let port = free_port()?;
         let worker = self.worker_config(name, port, "")?;
-        let mut command = Command::new(python::interpreter()?);
-        command.args(["-m", "synapse.app.generic_worker", "-c"]).arg(self.config()).arg("-c").arg(worker);
+        let mut command = python::synapse("synapse.app.generic_worker")?;
+        command.arg("-c").arg(self.config()).arg("-c").arg(worker);
         self.start_worker(name, port, command)
     }
 
