@@ -310,6 +310,7 @@ impl Storage {
 
     fn invalidate_for_event(&self, event: &EventRow) {
         let room_id: &str = &event.room_id;
+        self.forget_room_reads(&event.room_id);
         self.forget("_get_event_cache", &[&event.event_id]);
         self.forget("_get_membership_from_event_id", &[&event.event_id]);
         self.forget("have_seen_event", &[room_id, &event.event_id]);

@@ -32,8 +32,10 @@ pub mod registration;
 pub mod relations;
 mod replication;
 mod room_caches;
+mod room_reads;
 pub mod roommember;
 pub mod state;
+pub mod state_deltas;
 mod state_groups;
 pub mod stream;
 pub mod tables;
@@ -75,6 +77,7 @@ struct Inner {
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
+    room_reads: room_reads::RoomReads,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
 }
@@ -101,6 +104,7 @@ impl Storage {
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
@@ -134,6 +138,10 @@ impl Storage {
     /// State, members and what else is remembered of rooms.
     pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
         &self.0.rooms
+    }
+
+    pub(crate) fn room_reads(&self) -> &room_reads::RoomReads {
+        &self.0.room_reads
     }
 
     /// Account data, push rules and keys of users.
