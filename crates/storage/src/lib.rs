@@ -77,7 +77,7 @@ struct Inner {
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
-    room_reads: room_reads::RoomReads,
+    room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
 }

@@ -5,78 +5,79 @@
 
 use std::sync::Arc;
 
-use myelin_caches::{Epochs, Registry};
+use myelin_caches::Registry;
 use myelin_model::{MultiWriterPosition, RoomToken};
 
 use crate::state_deltas::StateDelta;
 use crate::stream::Page;
-use crate::{CacheSizes, Loader, Storage};
+use crate::{CacheSizes, Loader, Storage, StorageError};
 
-/// Rooms with reads that are kept.
-const MAX_ROOMS: usize = 100_000;
+/// A room's reads, by their bounds.
+type ByRoom<K, V> = myelin_caches::Groups<Arc<str>, K, V, StorageError>;
 
-/// A room as it is known now: after an invalidation another one.
+/// (`lower`, `upper`]; without a lower bound from the room's beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Room {
-    pub id: Arc<str>,
-    epoch: u64,
-}
-
-/// (`lower`, `upper`] of a room; without a lower bound from its beginning.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Range {
-    pub room: Room,
+pub(crate) struct Between {
     pub lower: Option<MultiWriterPosition>,
     pub upper: MultiWriterPosition,
 }
 
-/// The last event at or before a position.
-type LastBefore = Loader<(Room, MultiWriterPosition), Option<Arc<str>>>;
+/// A room and which part of it.
+pub(crate) type Range = (Arc<str>, Between);
 
 pub(crate) struct RoomReads {
-    epochs: Arc<Epochs<Arc<str>>>,
     /// With the limit.
-    pub(crate) by_stream: Arc<Loader<(Range, usize), Page>>,
+    pub(crate) by_stream: ByRoom<(Between, usize), Page>,
     /// From the token backwards, with the limit.
-    pub(crate) by_depth: Arc<Loader<(Room, RoomToken, usize), Page>>,
-    pub(crate) last_before: Arc<LastBefore>,
-    pub(crate) gaps: Arc<Loader<Range, Option<MultiWriterPosition>>>,
-    pub(crate) deltas: Arc<Loader<Range, Arc<[StateDelta]>>>,
-    /// Those that are in current state. Nothing tells when this changes without the room's name.
+    pub(crate) by_depth: ByRoom<(RoomToken, usize), Page>,
+    pub(crate) last_before: ByRoom<MultiWriterPosition, Option<Arc<str>>>,
+    pub(crate) gaps: ByRoom<Between, Option<MultiWriterPosition>>,
+    pub(crate) deltas: ByRoom<Between, Arc<[StateDelta]>>,
+    /// Events that are in current state. Nothing tells when this changes: it is not kept.
     pub(crate) current: Arc<Loader<Arc<str>, ()>>,
 }
 
 impl RoomReads {
-    pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Self {
-        const BYTES_PER_KEY: usize = 250;
+    pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Arc<Self> {
+        const KEY: usize = 250;
         let bytes = sizes.bytes(8 << 20);
-        let reads = Self {
-            epochs: Arc::new(Epochs::new(MAX_ROOMS)),
-            by_stream: Arc::new(Loader::new(bytes, |_, page| BYTES_PER_KEY + page.weight())),
-            by_depth: Arc::new(Loader::new(bytes, |_, page| BYTES_PER_KEY + page.weight())),
-            last_before: Arc::new(Loader::new(bytes, |_, _| BYTES_PER_KEY + 100)),
-            gaps: Arc::new(Loader::new(bytes, |_, _| BYTES_PER_KEY)),
-            deltas: Arc::new(Loader::new(bytes, |_, deltas| BYTES_PER_KEY + deltas.len() * 200)),
+        let room = |room_id: &Arc<str>, _: &u64| room_id.len() + 64;
+        let reads = Arc::new(Self {
+            by_stream: ByRoom::new(bytes, room, |_, page| KEY + page.weight()),
+            by_depth: ByRoom::new(bytes, room, |_, page| KEY + page.weight()),
+            last_before: ByRoom::new(bytes, room, |_, _| KEY + 100),
+            gaps: ByRoom::new(bytes, room, |_, _| KEY),
+            deltas: ByRoom::new(bytes, room, |_, deltas| KEY + deltas.len() * 200),
             current: Arc::new(Loader::uncached()),
-        };
-        let epochs = Arc::clone(&reads.epochs);
+        });
+        let stale = Arc::clone(&reads);
         registry.register("_invalidate_local_get_event_cache_room_id", move |keys| match keys {
-            Some([room_id, ..]) => epochs.invalidate(&Arc::from(*room_id)),
-            _ => epochs.clear(),
+            Some([room_id, ..]) => stale.forget(&Arc::from(*room_id)),
+            _ => stale.clear(),
         });
         reads
+    }
+
+    fn forget(&self, room_id: &Arc<str>) {
+        self.by_stream.invalidate_group(room_id);
+        self.by_depth.invalidate_group(room_id);
+        self.last_before.invalidate_group(room_id);
+        self.gaps.invalidate_group(room_id);
+        self.deltas.invalidate_group(room_id);
+    }
+
+    fn clear(&self) {
+        self.by_stream.clear();
+        self.by_depth.clear();
+        self.last_before.clear();
+        self.gaps.clear();
+        self.deltas.clear();
     }
 }
 
 impl Storage {
-    pub(crate) fn room(&self, room_id: &str) -> Room {
-        let id: Arc<str> = Arc::from(room_id);
-        let epoch = self.room_reads().epochs.of(&id);
-        Room { id, epoch }
-    }
-
-    /// Something was added to the room's past.
+    /// An event came to the room's past.
     pub(crate) fn forget_room_reads(&self, room_id: &Arc<str>) {
-        self.room_reads().epochs.invalidate(room_id);
+        self.room_reads().forget(room_id);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use myelin_model::MultiWriterPosition;
 use myelin_model::position::MASTER;
 
-use crate::room_reads::Range;
+use crate::room_reads::{Between, Range};
 use crate::stream::{Bounds, at};
 use crate::{Storage, StorageError};
 
@@ -34,7 +34,7 @@ impl Storage {
         if upper.at_most(lower) {
             return Ok(Arc::default());
         }
-        let range = Range { room: self.room(room_id), lower: Some(lower.clone()), upper: upper.clone() };
+        let range = (Arc::from(room_id), Between { lower: Some(lower.clone()), upper: upper.clone() });
         let mut deltas = self.room_reads().deltas.get_many([range.clone()], self, Self::load_deltas_between).await?;
         Ok(deltas.remove(&range).unwrap_or_default())
     }
@@ -62,7 +62,7 @@ impl Storage {
         .await?;
         let mut found = vec![Vec::new(); ranges.len()];
         for (index, instance, position, kind, state_key, event_id, prev) in rows {
-            let Some((range, deltas)) = at(index).and_then(|at| Some((ranges.get(at)?, found.get_mut(at)?))) else {
+            let Some((range, deltas)) = at(index).and_then(|at| Some((&ranges.get(at)?.1, found.get_mut(at)?))) else {
                 continue;
             };
             let lower = range.lower.clone().unwrap_or_default();

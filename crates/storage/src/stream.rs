@@ -9,7 +9,7 @@ use std::sync::Arc;
 use myelin_model::position::{EventPosition, MASTER};
 use myelin_model::{MultiWriterPosition, RoomToken};
 
-use crate::room_reads::{Range, Room};
+use crate::room_reads::{Between, Range};
 use crate::{Storage, StorageError};
 
 /// One page of a room's events, newest first.
@@ -47,7 +47,8 @@ impl<'a> Bounds<'a> {
     pub fn new(ranges: impl IntoIterator<Item = &'a Range>) -> Self {
         let mut bounds = Self { rooms: Vec::new(), lower: Vec::new(), upper: Vec::new() };
         for range in ranges {
-            bounds.rooms.push(&range.room.id);
+            let (room_id, range) = range;
+            bounds.rooms.push(room_id);
             bounds.lower.push(range.lower.as_ref().map_or(0, |position| position.base));
             bounds.upper.push(range.upper.max());
         }
@@ -59,6 +60,11 @@ impl<'a> Bounds<'a> {
 pub(crate) fn at(index: i64) -> Option<usize> {
     usize::try_from(index).ok()?.checked_sub(1)
 }
+
+/// Rooms with the bounds and limit of a page of each.
+type PageKey = (Arc<str>, (Between, usize));
+type DepthKey = (Arc<str>, (RoomToken, usize));
+type LastKey = (Arc<str>, MultiWriterPosition);
 
 /// With the number of the key that the row belongs to.
 type PageRow = (i64, String, Option<String>, i64, i64);
@@ -125,16 +131,18 @@ impl Storage {
         if upper.at_most(lower) {
             return Ok(HashMap::new());
         }
-        let range = |id: &Arc<str>| Range { room: self.room(id), lower: Some(lower.clone()), upper: upper.clone() };
-        let keys: Vec<_> = room_ids.iter().map(|id| (range(id), limit)).collect();
+        let between = Between { lower: Some(lower.clone()), upper: upper.clone() };
+        let keys: Vec<_> = room_ids.iter().map(|id| (Arc::clone(id), (between.clone(), limit))).collect();
         let pages = self.room_reads().by_stream.get_many(keys, self, Self::load_by_stream).await?;
         let pages = pages.into_iter().filter(|(_, page)| !page.events.is_empty() || page.limited);
-        Ok(pages.map(|((range, _), page)| (range.room.id, page)).collect())
+        Ok(pages.map(|((room_id, _), page)| (room_id, page)).collect())
     }
 
-    async fn load_by_stream(self, keys: Vec<(Range, usize)>) -> Result<HashMap<(Range, usize), Page>, StorageError> {
-        let bounds = Bounds::new(keys.iter().map(|(range, _)| range));
-        let limits: Vec<i64> = keys.iter().map(|(_, limit)| sql_limit(*limit)).collect();
+    async fn load_by_stream(self, keys: Vec<PageKey>) -> Result<HashMap<PageKey, Page>, StorageError> {
+        let ranges: Vec<Range> =
+            keys.iter().map(|(room_id, (between, _))| (Arc::clone(room_id), between.clone())).collect();
+        let bounds = Bounds::new(&ranges);
+        let limits: Vec<i64> = keys.iter().map(|(_, (_, limit))| sql_limit(*limit)).collect();
         let rows: Vec<PageRow> = sqlx::query_as(
             "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
              FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
@@ -153,12 +161,12 @@ impl Storage {
         .fetch_all(self.pool())
         .await?;
         let by_key = by_index(keys.len(), rows);
-        let page = |(range, limit): (Range, usize), rows: Vec<EventInOrder>| {
+        let page = |(room_id, (range, limit)): PageKey, rows: Vec<EventInOrder>| {
             let lower = range.lower.clone().unwrap_or_default();
             let keep =
                 |row: &EventInOrder| range.upper.covers_since(&lower, &row.position.instance, row.position.stream);
             let page = cut(rows, keep, limit, Some(RoomToken::Live(lower.clone())), false);
-            ((range, limit), page)
+            ((room_id, (range, limit)), page)
         };
         Ok(keys.into_iter().zip(by_key).map(|(key, rows)| page(key, rows)).collect())
     }
@@ -183,21 +191,18 @@ impl Storage {
         upper: &RoomToken,
         limit: usize,
     ) -> Result<Page, StorageError> {
-        let key = (self.room(room_id), upper.clone(), limit);
+        let key = (Arc::from(room_id), (upper.clone(), limit));
         let mut pages = self.room_reads().by_depth.get_many([key.clone()], self, Self::load_by_depth).await?;
         let page = pages.remove(&key);
         Ok(page.unwrap_or_else(|| Page { events: Vec::new(), next: upper.clone(), limited: false }))
     }
 
-    async fn load_by_depth(
-        self,
-        keys: Vec<(Room, RoomToken, usize)>,
-    ) -> Result<HashMap<(Room, RoomToken, usize), Page>, StorageError> {
-        let rooms: Vec<&str> = keys.iter().map(|(room, ..)| &*room.id).collect();
+    async fn load_by_depth(self, keys: Vec<DepthKey>) -> Result<HashMap<DepthKey, Page>, StorageError> {
+        let rooms: Vec<&str> = keys.iter().map(|(room_id, _)| &**room_id).collect();
         // A point in the order of arrival bounds no depth, and the other way round.
         let mut depths = Vec::with_capacity(keys.len());
         let (mut streams, mut arrivals) = (depths.clone(), depths.clone());
-        for (_, upper, _) in &keys {
+        for (_, (upper, _)) in &keys {
             let (depth, stream, arrival) = match upper {
                 RoomToken::Live(position) => (i64::MAX, i64::MAX, position.max()),
                 RoomToken::Topological { depth, stream } => (*depth, *stream, i64::MAX),
@@ -206,7 +211,7 @@ impl Storage {
             streams.push(stream);
             arrivals.push(arrival);
         }
-        let limits: Vec<i64> = keys.iter().map(|(_, _, limit)| sql_limit(*limit)).collect();
+        let limits: Vec<i64> = keys.iter().map(|(_, (_, limit))| sql_limit(*limit)).collect();
         let rows: Vec<PageRow> = sqlx::query_as(
             "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
              FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
@@ -227,13 +232,13 @@ impl Storage {
         .fetch_all(self.pool())
         .await?;
         let by_key = by_index(keys.len(), rows);
-        let page = |(room, upper, limit): (Room, RoomToken, usize), rows: Vec<EventInOrder>| {
+        let page = |(room_id, (upper, limit)): DepthKey, rows: Vec<EventInOrder>| {
             let keep = |row: &EventInOrder| match &upper {
                 RoomToken::Live(position) => row.position.is_at_most(position),
                 RoomToken::Topological { .. } => true,
             };
             let page = cut(rows, keep, limit, Some(upper.clone()), true);
-            ((room, upper, limit), page)
+            ((room_id, (upper, limit)), page)
         };
         Ok(keys.into_iter().zip(by_key).map(|(key, rows)| page(key, rows)).collect())
     }
@@ -273,16 +278,13 @@ impl Storage {
         room_id: &str,
         upper: &MultiWriterPosition,
     ) -> Result<Option<Arc<str>>, StorageError> {
-        let key = (self.room(room_id), upper.clone());
+        let key = (Arc::from(room_id), upper.clone());
         let mut last = self.room_reads().last_before.get_many([key.clone()], self, Self::load_last_before).await?;
         Ok(last.remove(&key).flatten())
     }
 
-    async fn load_last_before(
-        self,
-        keys: Vec<(Room, MultiWriterPosition)>,
-    ) -> Result<HashMap<(Room, MultiWriterPosition), Option<Arc<str>>>, StorageError> {
-        let rooms: Vec<&str> = keys.iter().map(|(room, _)| &*room.id).collect();
+    async fn load_last_before(self, keys: Vec<LastKey>) -> Result<HashMap<LastKey, Option<Arc<str>>>, StorageError> {
+        let rooms: Vec<&str> = keys.iter().map(|(room_id, _)| &**room_id).collect();
         let (lower, upper): (Vec<i64>, Vec<i64>) = keys.iter().map(|(_, upper)| (upper.base, upper.max())).unzip();
         // Between the slowest and the fastest writer some rows may not be covered yet, hence no LIMIT there.
         let rows: Vec<PageRow> = sqlx::query_as(
@@ -308,9 +310,9 @@ impl Storage {
         .fetch_all(self.pool())
         .await?;
         let by_key = by_index(keys.len(), rows);
-        let newest = |(room, upper): (Room, MultiWriterPosition), rows: Vec<EventInOrder>| {
+        let newest = |(room_id, upper): LastKey, rows: Vec<EventInOrder>| {
             let newest = rows.into_iter().find(|row| row.position.is_at_most(&upper));
-            ((room, upper), newest.map(|row| row.event_id))
+            ((room_id, upper), newest.map(|row| row.event_id))
         };
         Ok(keys.into_iter().zip(by_key).map(|(key, rows)| newest(key, rows)).collect())
     }
@@ -322,7 +324,7 @@ impl Storage {
         lower: Option<&MultiWriterPosition>,
         upper: &MultiWriterPosition,
     ) -> Result<Option<MultiWriterPosition>, StorageError> {
-        let range = Range { room: self.room(room_id), lower: lower.cloned(), upper: upper.clone() };
+        let range = (Arc::from(room_id), Between { lower: lower.cloned(), upper: upper.clone() });
         let mut gaps = self.room_reads().gaps.get_many([range.clone()], self, Self::load_gaps).await?;
         Ok(gaps.remove(&range).flatten())
     }
@@ -343,7 +345,7 @@ impl Storage {
         .await?;
         let mut found = vec![None; ranges.len()];
         for (index, instance, stream) in rows {
-            let Some((range, gap)) = at(index).and_then(|at| Some((ranges.get(at)?, found.get_mut(at)?))) else {
+            let Some((range, gap)) = at(index).and_then(|at| Some((&ranges.get(at)?.1, found.get_mut(at)?))) else {
                 continue;
             };
             let within = range.upper.covers(&instance, stream)
