@@ -250,6 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn proxies_of_the_environment() {
+        const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let (proxy, direct) = (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
         let (proxy, direct) = (proxy.unwrap(), direct.unwrap());
         let (place, port) = (proxy.local_addr().unwrap(), direct.local_addr().unwrap().port());
@@ -258,7 +259,6 @@ mod tests {
         let client: Client<_, Empty<Bytes>> =
             Client::builder(TokioExecutor::new()).build(connector(false, Versions::Any, Some(proxies.clone())));
         let get = |uri: &str| client.get(uri.parse().unwrap());
-        const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
         // What is not encrypted, the proxy reads.
         let (head, answer) = tokio::join!(answer_once(&proxy, OK), get("http://mas.test/introspect"));
