@@ -20,7 +20,7 @@ use crate::redis::Redis;
 pub const SERVER_NAME: &str = "myelin.test";
 
 /// Whom Myelin connects to Postgres as.
-const ROLE: &str = "myelin";
+pub const ROLE: &str = "myelin";
 
 /// Postgres, Redis and a Synapse main process in one folder.
 pub struct Synapse {
@@ -37,6 +37,11 @@ impl Synapse {
     pub fn start(folder: &Path, extra: &str) -> Result<Self> {
         let postgres = Postgres::start(folder)?;
         postgres.create_database("synapse")?;
+        Self::start_on(postgres, folder, extra)
+    }
+
+    /// On a cluster that has a database `synapse`, empty or a Synapse's of the same name.
+    pub fn start_on(postgres: Postgres, folder: &Path, extra: &str) -> Result<Self> {
         let redis = Redis::start(folder)?;
         let (port, replication) = (free_port()?, free_port()?);
         let config = folder.join("homeserver.yaml");
@@ -77,6 +82,12 @@ impl Synapse {
 
     /// Myelin as the restricted role of `migrations-readonly/`, with the main process as its fallback.
     pub fn start_myelin(&self, program: &Path, name: &str) -> Result<(u16, Service)> {
+        let (port, command) = self.myelin_command(program, name)?;
+        self.start_worker(name, port, command)
+    }
+
+    /// The command of such a Myelin and its port, with its yaml and its role in place.
+    pub fn myelin_command(&self, program: &Path, name: &str) -> Result<(u16, Command)> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations-readonly/role.sql");
         self.postgres.run_script("synapse", Path::new(script), &[("role", ROLE)])?;
         let port = free_port()?;
@@ -88,10 +99,11 @@ impl Synapse {
         let worker = self.worker_config(name, port, &extra)?;
         let mut command = Command::new(program);
         command.arg("-c").arg(self.config()).arg("-c").arg(worker);
-        self.start_worker(name, port, command)
+        Ok((port, command))
     }
 
-    fn start_worker(&self, name: &str, port: u16, command: Command) -> Result<(u16, Service)> {
+    /// Runs a worker's command until it is healthy; its output goes to `name.log`.
+    pub fn start_worker(&self, name: &str, port: u16, command: Command) -> Result<(u16, Service)> {
         let mut service = Service::start(name, &self.folder, command)?;
         service.wait_until(Duration::from_mins(1), || http::is_healthy(port))?;
         Ok((port, service))
