@@ -5,8 +5,9 @@ mod cache;
 mod loader;
 mod registry;
 mod response;
+pub mod usage;
 
 pub use cache::{Cache, Stats};
 pub use loader::Loader;
 pub use registry::Registry;
-pub use response::ResponseCache;
+pub use response::{ResponseCache, ResponseStats};
