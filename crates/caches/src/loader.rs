@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Semaphore, watch};
 
 use crate::cache::Cache;
+use crate::usage;
 
 /// Loads of one `Loader` that run at once. Whoever comes meanwhile shares the next load.
 const LOADS_AT_ONCE: usize = 4;
@@ -109,7 +110,7 @@ where
         while !missing.is_empty() {
             let (waiting, unscheduled) = self.enqueue(missing);
             if unscheduled {
-                tokio::spawn(Arc::clone(self).load_queued(source.clone(), load));
+                tokio::spawn(usage::carry(usage::current(), Arc::clone(self).load_queued(source.clone(), load)));
             }
             missing = collect(waiting, &mut found).await?;
         }

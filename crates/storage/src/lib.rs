@@ -31,6 +31,7 @@ pub mod receipts;
 pub mod registration;
 pub mod relations;
 mod replication;
+mod room;
 mod room_caches;
 mod room_reads;
 pub mod roommember;
@@ -54,6 +55,7 @@ use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
+pub use myelin_caches::usage;
 pub use pool::CacheSizes;
 pub use replication::StreamUpdates;
 
