@@ -2,11 +2,13 @@
 //! Answers to `synapse/util/caches/`.
 
 mod cache;
+mod groups;
 mod loader;
 mod registry;
 mod response;
 
 pub use cache::{Cache, Stats};
+pub use groups::Groups;
 pub use loader::Loader;
 pub use registry::Registry;
 pub use response::ResponseCache;
