@@ -34,7 +34,7 @@ impl Storage {
     ) -> Result<Option<HashSet<Arc<str>>>, StorageError> {
         let keys = room_ids.iter().map(|room_id| (Arc::clone(room_id), lower.base, upper.clone()));
         let keys: Vec<RoomChangesKey> = keys.collect();
-        let found = self.users().device_changes.get_many(keys, |keys| self.load_device_changes(keys)).await?;
+        let found = self.users().device_changes.get_many(keys, self, Self::load_device_changes).await?;
         let mut users = HashSet::new();
         for changes in found.into_values() {
             let Some(changes) = changes else { return Ok(None) };
@@ -47,7 +47,7 @@ impl Storage {
     /// Nothing has to make these stale: up to a position that was reached, rows are only ever deleted. Whether any
     /// had been deleted is read with them.
     async fn load_device_changes(
-        &self,
+        self,
         keys: Vec<RoomChangesKey>,
     ) -> Result<HashMap<RoomChangesKey, RoomChanges>, StorageError> {
         type Row = (i64, bool, Option<String>, Option<i64>, Option<String>);

@@ -27,7 +27,7 @@ impl Storage {
         room_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, UnreadRows>, StorageError> {
         let keys: Vec<Key> = room_ids.iter().map(|room_id| (Arc::clone(room_id), Arc::clone(user_id))).collect();
-        let found = self.users().unread.get_many(keys, |keys| self.load_unread(keys)).await?;
+        let found = self.users().unread.get_many(keys, self, Self::load_unread).await?;
         Ok(found.into_iter().map(|((room_id, _), rows)| (room_id, rows)).collect())
     }
 
@@ -35,7 +35,7 @@ impl Storage {
     /// the last rotation; the rest is counted. Highlights are always counted.
     ///
     /// Synapse: a newest receipt whose event is not known has no position (NULL), and nothing is unread after it.
-    async fn load_unread(&self, keys: Vec<Key>) -> Result<HashMap<Key, UnreadRows>, StorageError> {
+    async fn load_unread(self, keys: Vec<Key>) -> Result<HashMap<Key, UnreadRows>, StorageError> {
         let (rooms, users): (Vec<&str>, Vec<&str>) = keys.iter().map(|(room, user)| (&**room, &**user)).unzip();
         // OFFSET 0 keeps each inner SELECT an index look-up.
         let rows: Vec<(i64, String, i64, i64, i64)> = sqlx::query_as(

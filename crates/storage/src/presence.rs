@@ -39,12 +39,12 @@ impl Storage {
         &self,
         user_ids: Vec<Arc<str>>,
     ) -> Result<Vec<Arc<PresenceState>>, StorageError> {
-        let found = self.users().presence.get_many(user_ids, |user_ids| self.load_presence(user_ids)).await?;
+        let found = self.users().presence.get_many(user_ids, self, Self::load_presence).await?;
         Ok(found.into_values().flatten().collect())
     }
 
     async fn load_presence(
-        &self,
+        self,
         user_ids: Vec<Arc<str>>,
     ) -> Result<HashMap<Arc<str>, Option<Arc<PresenceState>>>, StorageError> {
         let ids: Vec<&str> = user_ids.iter().map(|id| &**id).collect();

@@ -61,12 +61,12 @@ impl Storage {
     ) -> Result<HashMap<Arc<str>, Receipts>, StorageError> {
         let lower = lower.cloned().unwrap_or_default();
         let keys: Vec<Key> = room_ids.iter().map(|room_id| (Arc::clone(room_id), lower.base)).collect();
-        let found = self.users().receipts.get_many(keys, |keys| self.load_receipts(keys)).await?;
+        let found = self.users().receipts.get_many(keys, self, Self::load_receipts).await?;
         let receipts = |after| Receipts { after, lower: lower.clone(), upper: upper.clone() };
         Ok(found.into_iter().map(|((room_id, _), after)| (room_id, receipts(after))).collect())
     }
 
-    async fn load_receipts(&self, keys: Vec<Key>) -> Result<HashMap<Key, Arc<[ReceiptInRoom]>>, StorageError> {
+    async fn load_receipts(self, keys: Vec<Key>) -> Result<HashMap<Key, Arc<[ReceiptInRoom]>>, StorageError> {
         type Row = (i64, i64, Option<String>, String, String, String, Option<String>, String);
         let (rooms, positions): (Vec<&str>, Vec<i64>) =
             keys.iter().map(|(room, position)| (&**room, *position)).unzip();

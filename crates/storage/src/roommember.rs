@@ -115,7 +115,7 @@ impl Storage {
 
     /// `get_rooms_for_user`: where the user, local or remote, is joined.
     pub async fn get_rooms_for_user(&self, user_id: &str) -> Result<IdSet, StorageError> {
-        let rooms = self.caches().rooms_of.get(Arc::from(user_id), |user_ids| self.load_rooms_of(user_ids)).await?;
+        let rooms = self.caches().rooms_of.get(Arc::from(user_id), self, Self::load_rooms_of).await?;
         Ok(rooms.unwrap_or_default())
     }
 
@@ -124,10 +124,10 @@ impl Storage {
         &self,
         user_ids: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
-        self.caches().rooms_of.get_many(user_ids, |user_ids| self.load_rooms_of(user_ids)).await
+        self.caches().rooms_of.get_many(user_ids, self, Self::load_rooms_of).await
     }
 
-    async fn load_rooms_of(&self, user_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+    async fn load_rooms_of(self, user_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
         let statement = "SELECT state_key, room_id FROM current_state_events
              WHERE type = 'm.room.member' AND membership = 'join' AND state_key = ANY($1)";
         self.ids_by_id(statement, user_ids).await
@@ -135,7 +135,7 @@ impl Storage {
 
     /// `get_users_in_room`: the joined ones.
     pub async fn get_users_in_room(&self, room_id: &str) -> Result<IdSet, StorageError> {
-        let users = self.caches().joined_users.get(Arc::from(room_id), |room_ids| self.load_users_in(room_ids)).await?;
+        let users = self.caches().joined_users.get(Arc::from(room_id), self, Self::load_users_in).await?;
         Ok(users.unwrap_or_default())
     }
 
@@ -144,10 +144,10 @@ impl Storage {
         &self,
         room_ids: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
-        self.caches().joined_users.get_many(room_ids, |room_ids| self.load_users_in(room_ids)).await
+        self.caches().joined_users.get_many(room_ids, self, Self::load_users_in).await
     }
 
-    async fn load_users_in(&self, room_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+    async fn load_users_in(self, room_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
         let statement = "SELECT room_id, state_key FROM current_state_events
              WHERE type = 'm.room.member' AND membership = 'join' AND room_id = ANY($1)";
         self.ids_by_id(statement, room_ids).await

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use myelin_caches::{Cache, Groups, Loader, Registry};
+use myelin_caches::{Cache, Registry};
 use myelin_model::presence::PresenceState;
 
-use crate::CacheSizes;
 use crate::account_data::{AccountDatum, GlobalAccountData, RoomAccountData, Tags};
 use crate::device_lists::{RoomChanges, RoomChangesKey};
 use crate::end_to_end_keys::{FallbackKeyTypes, KeyCounts};
@@ -16,6 +15,7 @@ use crate::event_push_actions::UnreadRows;
 use crate::push_rule::PushRuleRows;
 use crate::receipts::ReceiptInRoom;
 use crate::room_caches::{ById, by_first_key, by_id, by_key};
+use crate::{CacheSizes, Groups, Loader};
 
 /// By room and within it.
 type ByRoom<K, V> = Arc<Groups<Arc<str>, K, V>>;
@@ -34,7 +34,7 @@ pub(crate) struct UserCaches {
     pub(crate) unread: ByRoom<Arc<str>, UnreadRows>,
     /// By room and lower bound.
     pub(crate) receipts: ByRoom<i64, Arc<[ReceiptInRoom]>>,
-    pub(crate) device_changes: Loader<RoomChangesKey, RoomChanges>,
+    pub(crate) device_changes: Arc<Loader<RoomChangesKey, RoomChanges>>,
     /// (user, device) to the position up to which its messages were deleted by this process.
     pub(crate) deleted_to_device: Cache<(Arc<str>, Arc<str>), i64>,
 }
@@ -59,7 +59,9 @@ impl UserCaches {
                 |room, _| room.len() + 64,
                 |_, receipts| 200 + receipts.iter().map(ReceiptInRoom::weight).sum::<usize>(),
             )),
-            device_changes: Loader::new(small, |_, changes| 300 + changes.as_ref().map_or(0, |list| list.len() * 100)),
+            device_changes: Arc::new(Loader::new(small, |_, changes: &RoomChanges| {
+                300 + changes.as_ref().map_or(0, |list| list.len() * 100)
+            })),
             deleted_to_device: Cache::new(small, |(user, device), _| user.len() + device.len() + 64),
         };
         caches.register(registry);
