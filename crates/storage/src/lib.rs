@@ -61,6 +61,8 @@ pub use replication::StreamUpdates;
 
 /// Misses of concurrent callers become one statement.
 pub(crate) type Loader<K, V> = myelin_caches::Loader<K, V, StorageError>;
+/// The same of what becomes stale in groups.
+pub(crate) type Groups<G, K, V> = myelin_caches::Groups<G, K, V, StorageError>;
 
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
