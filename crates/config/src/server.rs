@@ -34,6 +34,8 @@ pub struct Server {
     /// `push.enabled`: without it nothing is counted as unread.
     pub push_enabled: bool,
     pub rooms_to_exclude_from_presence: Vec<String>,
+    /// Open files; 0: as many as the process is allowed.
+    pub soft_file_limit: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +120,7 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
         track_puppeted_user_ips: root.flag("track_puppeted_user_ips", false),
         track_appservice_user_ips: root.flag("track_appservice_user_ips", false),
         enable_metrics: root.flag("enable_metrics", false),
+        soft_file_limit: root.integer("soft_file_limit")?.and_then(|limit| limit.try_into().ok()).unwrap_or_default(),
         modules,
         delegated_auth: root.section("matrix_authentication_service")?.flag("enabled", false),
         retention_enabled: root.section("retention")?.flag("enabled", false),

@@ -15,6 +15,7 @@ use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, PgPool, Postgres, SqlStr};
 
 use crate::health::Health;
+use crate::retry::{Attempts, Statement};
 
 /// Those of Python's client library.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -54,13 +55,21 @@ pub(crate) struct Timed<'a> {
 }
 
 impl Timed<'_> {
-    async fn acquire(self) -> Result<PoolConnection<Postgres>, Error> {
+    async fn acquire(self, attempts: &mut Attempts) -> Result<PoolConnection<Postgres>, Error> {
         let start = Instant::now();
-        let connection = self.pool.acquire().await;
+        let connection = loop {
+            if let Some(pause) = attempts.pause() {
+                tokio::time::sleep(pause).await;
+            }
+            let connection = self.pool.acquire().await;
+            if connection.is_err() {
+                self.metrics.health.note(&connection);
+            }
+            if !attempts.try_again(&connection) {
+                break connection;
+            }
+        };
         self.metrics.waited.observe(start.elapsed().as_secs_f64());
-        if connection.is_err() {
-            self.metrics.health.note(&connection);
-        }
         connection
     }
 
@@ -85,13 +94,20 @@ impl<'c> Executor<'c> for Timed<'c> {
         E: 'q + Execute<'q, Postgres>,
     {
         let gather = async move {
-            let mut connection = self.acquire().await?;
-            let start = Instant::now();
-            let steps: Vec<Step> = connection.fetch_many(query).collect().await;
-            if let Some(last) = steps.last() {
-                self.finished(start, last);
+            let statement = Statement::of(query)?;
+            let mut attempts = Attempts::default();
+            loop {
+                let mut connection = self.acquire(&mut attempts).await?;
+                let start = Instant::now();
+                let steps: Vec<Step> = connection.fetch_many(statement.clone()).collect().await;
+                if let Some(last) = steps.last() {
+                    self.finished(start, last);
+                    if statement.may_run_again && attempts.try_again(last) {
+                        continue;
+                    }
+                }
+                return Ok(steps);
             }
-            Ok(steps)
         };
         let steps = stream::once(gather).flat_map(|gathered: Result<Vec<Step>, Error>| match gathered {
             Ok(steps) => stream::iter(steps).left_stream(),
@@ -106,11 +122,18 @@ impl<'c> Executor<'c> for Timed<'c> {
         E: 'q + Execute<'q, Postgres>,
     {
         Box::pin(async move {
-            let mut connection = self.acquire().await?;
-            let start = Instant::now();
-            let row = connection.fetch_optional(query).await;
-            self.finished(start, &row);
-            row
+            let statement = Statement::of(query)?;
+            let mut attempts = Attempts::default();
+            loop {
+                let mut connection = self.acquire(&mut attempts).await?;
+                let start = Instant::now();
+                let row = connection.fetch_optional(statement.clone()).await;
+                self.finished(start, &row);
+                if statement.may_run_again && attempts.try_again(&row) {
+                    continue;
+                }
+                return row;
+            }
         })
     }
 

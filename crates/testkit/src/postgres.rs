@@ -16,7 +16,8 @@ pub const USER: &str = "synapse";
 
 pub struct Postgres {
     pub port: u16,
-    _service: Service,
+    folder: PathBuf,
+    service: Service,
 }
 
 impl Postgres {
@@ -34,16 +35,14 @@ impl Postgres {
         initdb.args(["--username", USER, "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync", "-D"]);
         succeed(initdb.arg(&cluster).current_dir(&data))?;
         let port = free_port()?;
-        let mut server = as_postgres(&program("postgres")?);
-        server.arg("-D").arg(&cluster).args(["-p", &port.to_string(), "-k"]).arg(&data);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
-            server.args(["-c", setting]);
-        }
-        server.current_dir(&data);
-        // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
-        let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
-        service.wait_until(Duration::from_secs(30), || is_ready(port))?;
-        Ok(Self { port, _service: service })
+        Ok(Self { port, folder: folder.to_owned(), service: serve(folder, port)? })
+    }
+
+    /// Cuts every connection, ends it and starts it again on the same port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.service.end()?;
+        self.service = serve(&self.folder, self.port)?;
+        Ok(())
     }
 
     pub fn create_database(&self, name: &str) -> Result<()> {
@@ -51,6 +50,20 @@ impl Postgres {
         let mut createdb = Command::new(program("createdb")?);
         succeed(createdb.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "--template=template0", name]))
     }
+}
+
+fn serve(folder: &Path, port: u16) -> Result<Service> {
+    let data = folder.join("postgres");
+    let mut server = as_postgres(&program("postgres")?);
+    server.arg("-D").arg(data.join("cluster")).args(["-p", &port.to_string(), "-k"]).arg(&data);
+    for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
+        server.args(["-c", setting]);
+    }
+    server.current_dir(&data);
+    // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
+    let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
+    service.wait_until(Duration::from_secs(30), || is_ready(port))?;
+    Ok(service)
 }
 
 /// A port that is open is not enough: the server may still say that it is starting up.
