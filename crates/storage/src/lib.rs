@@ -31,6 +31,7 @@ pub mod receipts;
 pub mod registration;
 pub mod relations;
 mod replication;
+mod retry;
 mod room;
 mod room_caches;
 mod room_reads;

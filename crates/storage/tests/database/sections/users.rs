@@ -56,16 +56,18 @@ pub async fn account_data(world: &mut World<'_>) -> Result<()> {
     ensure!(sorted(&tags[&room])? == BTreeMap::from([("u.work".to_owned(), json!({ "order": 0.5 }))]));
 
     // Everything after a position, and nothing before.
-    let max = "SELECT greatest((SELECT max(stream_id) FROM account_data), (SELECT max(stream_id) FROM room_account_data),
+    let max =
+        "SELECT greatest((SELECT max(stream_id) FROM account_data), (SELECT max(stream_id) FROM room_account_data),
         (SELECT max(stream_id) FROM room_tags_revisions))";
     let (found,): (i64,) = sqlx::query_as(max).fetch_one(&mut world.writer).await?;
-    let updated = async |since: i64| -> Result<(Vec<AccountDatum>, Vec<Arc<str>>, HashMap<Arc<str>, Vec<AccountDatum>>)> {
-        Ok((
-            storage.get_updated_global_account_data_for_user(&id, since).await?,
-            storage.rooms_with_updated_tags(&id, since).await?,
-            storage.get_updated_room_account_data_for_user(&id, since).await?,
-        ))
-    };
+    let updated =
+        async |since: i64| -> Result<(Vec<AccountDatum>, Vec<Arc<str>>, HashMap<Arc<str>, Vec<AccountDatum>>)> {
+            Ok((
+                storage.get_updated_global_account_data_for_user(&id, since).await?,
+                storage.rooms_with_updated_tags(&id, since).await?,
+                storage.get_updated_room_account_data_for_user(&id, since).await?,
+            ))
+        };
     ensure!(updated(found).await? == (vec![], vec![], HashMap::new()));
     put("account_data/x.two", json!({}))?;
     put(&format!("rooms/{room}/account_data/x.room"), json!({ "n": 3 }))?;
