@@ -82,7 +82,7 @@ impl Storage {
         let mut ids: Vec<Arc<str>> = event_ids.into_iter().collect();
         ids.sort_unstable();
         ids.dedup();
-        self.0.events.get_many(ids, |missing| self.load_events(missing)).await
+        self.0.events.get_many(ids, self, Self::load_events).await
     }
 
     async fn with_prev_content(&self, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, StorageError> {

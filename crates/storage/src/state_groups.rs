@@ -7,19 +7,19 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use myelin_caches::{Loader, Registry};
+use myelin_caches::Registry;
 use myelin_model::state_filter::{MEMBER, Members, StateFilter, StateKey, StateMap};
 
-use crate::{CacheSizes, Storage, StorageError};
+use crate::{CacheSizes, Loader, Storage, StorageError};
 
 /// Edges are walked at most this far: Synapse starts a new chain after 100.
 const MAX_CHAIN: usize = 10_000;
 
 pub(crate) struct StateGroups {
-    others: Loader<i64, Arc<Node>>,
-    members: Loader<i64, Arc<Node>>,
+    others: Arc<Loader<i64, Arc<Node>>>,
+    members: Arc<Loader<i64, Arc<Node>>>,
     /// The member event of one user at one group, or that there is none.
-    member_at: Loader<(i64, Arc<str>), Option<Arc<str>>>,
+    member_at: Arc<MemberAt>,
 }
 
 /// The group's own rows, and the group that they are a delta to.
@@ -28,6 +28,7 @@ pub(crate) struct Node {
     delta: Box<[(StateKey, Arc<str>)]>,
 }
 
+type MemberAt = Loader<(i64, Arc<str>), Option<Arc<str>>>;
 type Chains = HashMap<i64, Arc<Node>>;
 
 impl StateGroups {
@@ -35,9 +36,9 @@ impl StateGroups {
         const BYTES_PER_ROW: usize = 150;
         let weigh = |_: &i64, node: &Arc<Node>| 64 + node.delta.len() * BYTES_PER_ROW;
         let groups = Arc::new(Self {
-            others: Loader::new(sizes.bytes(64 << 20), weigh),
-            members: Loader::new(sizes.bytes(64 << 20), weigh),
-            member_at: Loader::new(sizes.bytes(16 << 20), |_, _| 160),
+            others: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
+            members: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
+            member_at: Arc::new(Loader::new(sizes.bytes(16 << 20), |_, _| 160)),
         });
         let [others, members, member_at] = [(); 3].map(|()| Arc::clone(&groups));
         registry.watch("*stateGroupCache*", move || others.others.cache().stats());
@@ -76,7 +77,7 @@ impl Storage {
                 let pairs: Vec<_> = pairs.collect();
                 let loader = &self.caches().state_groups.member_at;
                 let kind: Arc<str> = Arc::from(MEMBER);
-                for ((group, user), event_id) in loader.get_many(pairs, |pairs| self.load_members_at(pairs)).await? {
+                for ((group, user), event_id) in loader.get_many(pairs, self, Self::load_members_at).await? {
                     if let (Some(event_id), Some(state)) = (event_id, found.get_mut(&group)) {
                         state.insert((Arc::clone(&kind), user), event_id);
                     }
@@ -95,7 +96,8 @@ impl Storage {
         let mut depth = 0;
         while !wanted.is_empty() && depth < MAX_CHAIN {
             // The load brings a whole chain at once, so that each further round is answered by the cache.
-            let nodes = loader.get_many(wanted, |missing| self.load_chains(missing, members)).await?;
+            let nodes =
+                loader.get_many(wanted, self, move |storage, groups| storage.load_chains(groups, members)).await?;
             chains.extend(nodes);
             let missing = |group: &i64| !chains.contains_key(group);
             let next: HashSet<i64> = chains.values().filter_map(|node| node.prev).filter(missing).collect();
@@ -105,7 +107,7 @@ impl Storage {
         Ok(chains)
     }
 
-    async fn load_chains(&self, groups: Vec<i64>, members: bool) -> Result<Chains, StorageError> {
+    async fn load_chains(self, groups: Vec<i64>, members: bool) -> Result<Chains, StorageError> {
         let edges: Vec<(i64, Option<i64>)> = sqlx::query_as(
             "WITH RECURSIVE sgs(state_group) AS (
                  SELECT unnest($1::bigint[])
@@ -172,7 +174,7 @@ impl Storage {
     }
 
     async fn load_members_at(
-        &self,
+        self,
         pairs: Vec<(i64, Arc<str>)>,
     ) -> Result<HashMap<(i64, Arc<str>), Option<Arc<str>>>, StorageError> {
         let roots: HashSet<i64> = pairs.iter().map(|(group, _)| *group).collect();

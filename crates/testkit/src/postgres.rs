@@ -20,6 +20,7 @@ const CLUSTER: &str = "cluster";
 
 pub struct Postgres {
     pub port: u16,
+    folder: PathBuf,
     service: Service,
 }
 
@@ -30,33 +31,31 @@ impl Postgres {
         let mut initdb = as_postgres(&program("initdb")?);
         initdb.args(["--username", USER, "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync", "-D"]);
         succeed(initdb.arg(data.join(CLUSTER)).current_dir(&data))?;
-        Self::serve(folder, &data)
+        Self::on(folder)
     }
 
     /// Starts in `folder` a copy of the cluster that another run left, stopped, in the folder `kept`.
     pub fn start_copy(folder: &Path, kept: &Path) -> Result<Self> {
         let data = prepare(folder)?;
         succeed(Command::new("cp").arg("-a").arg(kept.join(DATA).join(CLUSTER)).arg(&data))?;
-        Self::serve(folder, &data)
+        Self::on(folder)
     }
 
-    fn serve(folder: &Path, data: &Path) -> Result<Self> {
+    fn on(folder: &Path) -> Result<Self> {
         let port = free_port()?;
-        let mut server = as_postgres(&program("postgres")?);
-        server.arg("-D").arg(data.join(CLUSTER)).args(["-p", &port.to_string(), "-k"]).arg(data);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
-            server.args(["-c", setting]);
-        }
-        server.current_dir(data);
-        // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
-        let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
-        service.wait_until(Duration::from_secs(30), || is_ready(port))?;
-        Ok(Self { port, service })
+        Ok(Self { port, folder: folder.to_owned(), service: serve(folder, port)? })
     }
 
     /// Of the postmaster, the parent of every backend.
     pub fn pid(&self) -> u32 {
         self.service.pid()
+    }
+
+    /// Cuts every connection, ends it and starts it again on the same port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.service.end()?;
+        self.service = serve(&self.folder, self.port)?;
+        Ok(())
     }
 
     pub fn create_database(&self, name: &str) -> Result<()> {
@@ -75,6 +74,20 @@ fn prepare(folder: &Path) -> Result<PathBuf> {
         succeed(Command::new("chown").arg("postgres").arg(&data))?;
     }
     Ok(data)
+}
+
+fn serve(folder: &Path, port: u16) -> Result<Service> {
+    let data = folder.join(DATA);
+    let mut server = as_postgres(&program("postgres")?);
+    server.arg("-D").arg(data.join(CLUSTER)).args(["-p", &port.to_string(), "-k"]).arg(&data);
+    for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
+        server.args(["-c", setting]);
+    }
+    server.current_dir(&data);
+    // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
+    let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
+    service.wait_until(Duration::from_secs(30), || is_ready(port))?;
+    Ok(service)
 }
 
 /// A port that is open is not enough: the server may still say that it is starting up.
