@@ -92,7 +92,11 @@ pub async fn summaries(world: &mut World<'_>) -> Result<()> {
         // The summary was made for this receipt: with what came after the rotation.
         ("valid", receipt("valid", "-10", "NULL") + &summary("valid", "main", "-10", 3), vec![("main", (4, 5, 0))]),
         // It was made for another receipt: everything after the receipt is counted.
-        ("outdated", receipt("outdated", "-10", "NULL") + &summary("outdated", "main", "-20", 3), vec![("main", (2, 2, 0))]),
+        (
+            "outdated",
+            receipt("outdated", "-10", "NULL") + &summary("outdated", "main", "-20", 3),
+            vec![("main", (2, 2, 0))],
+        ),
         // Without a receipt it holds if it reaches beyond.
         ("old", receipt("old", "-10", "NULL") + &summary("old", "main", "NULL", 3), vec![("main", (4, 5, 0))]),
         // Nobody knows where the newest receipt's event is.
