@@ -90,15 +90,16 @@ impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
         worth_keeping: impl FnOnce(&T) -> bool,
     ) -> T {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let hit = || self.hits.fetch_add(1, Ordering::Relaxed);
         let work = {
             let mut entries = self.entries();
             entries.expire(Instant::now());
             if let Some(Entry::Done(result, _)) = entries.by_key.get(&key) {
-                hit();
+                self.hits.fetch_add(1, Ordering::Relaxed);
                 return result.clone();
             }
-            entries.running(&key).inspect(|_| drop(hit())).unwrap_or_else(|| {
+            let running = entries.running(&key);
+            self.hits.fetch_add(u64::from(running.is_some()), Ordering::Relaxed);
+            running.unwrap_or_else(|| {
                 let work = work.boxed().shared();
                 if let Some(weak) = work.downgrade() {
                     entries.by_key.insert(key.clone(), Entry::Running(weak));

@@ -1,14 +1,15 @@
 //! The two connections against a real Redis: TCP, a unix socket, TLS; lost and made anew.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command as Program;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use myelin_config::Config;
 use myelin_replication::{Command, Incoming, connect};
+use myelin_testkit::certificate;
 use myelin_testkit::packages::find;
 use myelin_testkit::process::{Service, accepts, free_port};
 use redis::aio::PubSub;
