@@ -72,6 +72,21 @@ where
         &self.cache
     }
 
+    /// The value of one key, as `get_many` gives it.
+    pub async fn get<S, F>(
+        self: &Arc<Self>,
+        key: K,
+        source: &S,
+        load: impl Fn(S, Vec<K>) -> F + Copy + Send + Sync + 'static,
+    ) -> Result<Option<V>, E>
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
+    {
+        let mut found = self.get_many([key.clone()], source, load).await?;
+        Ok(found.remove(&key))
+    }
+
     /// The values of `keys`: from the cache, or from calls of `load` that are shared with other callers. `load`
     /// must not depend on who calls it; `source` is what it loads from.
     pub async fn get_many<S, F>(

@@ -43,6 +43,8 @@ pub struct Handlers {
     /// Which member events a device was already sent.
     pub lazy_members: sync::LazyLoadedMembers,
     pub sync_responses: sync::SyncResponses,
+    /// Turns of syncs that gather everything.
+    pub(crate) whole_syncs: tokio::sync::Semaphore,
     pub(crate) auth: auth::Auth,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
@@ -59,6 +61,7 @@ impl Handlers {
             storage,
             live,
             lazy_members: sync::LazyLoadedMembers::default(),
+            whole_syncs: tokio::sync::Semaphore::new(sync::whole_syncs_at_once()),
             sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
         }
     }

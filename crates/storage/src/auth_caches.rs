@@ -58,6 +58,7 @@ impl AuthCaches {
             "get_user_suspended_status",
             "is_guest",
             "is_real_user",
+            "is_server_admin",
             "is_support_user",
         ] {
             by_first_key(registry, name, &self.users);

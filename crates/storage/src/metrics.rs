@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -12,19 +12,17 @@ use futures_util::stream::{self, BoxStream};
 use myelin_caches::usage;
 use prometheus::core::Collector;
 use prometheus::{Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
-use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, PgPool, Postgres, SqlStr};
 
 use crate::health::Health;
+use crate::retry::{Attempts, Statement};
 
 include!(concat!(env!("OUT_DIR"), "/functions.rs"));
 
 /// Those of Python's client library.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// First words of statements; there are no others here.
-const VERBS: [&str; 5] = ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"];
 
 #[derive(Debug)]
 pub(crate) struct StorageMetrics {
@@ -33,18 +31,17 @@ pub(crate) struct StorageMetrics {
     took: CounterVec,
     by_verb: HistogramVec,
     /// By the address of the place that the statement was asked for from: as many as there are such places.
-    statements: RwLock<HashMap<usize, Arc<Statement>>>,
+    statements: RwLock<HashMap<usize, Arc<Measured>>>,
     pub(crate) health: Arc<Health>,
 }
 
 /// What is counted for one place in the program.
 #[derive(Debug)]
-struct Statement {
+struct Measured {
     count: IntCounter,
     took: Counter,
-    by_verb: HistogramVec,
-    /// That of its verb, once one was seen.
-    query_time: OnceLock<Histogram>,
+    /// That of its verb.
+    query_time: Histogram,
 }
 
 impl StorageMetrics {
@@ -71,22 +68,21 @@ impl StorageMetrics {
         ]
     }
 
-    fn statement(&self, caller: &'static Location<'static>) -> Arc<Statement> {
+    fn measured(&self, caller: &'static Location<'static>, statement: &Statement) -> Arc<Measured> {
         let address = std::ptr::from_ref(caller).addr();
         let known = self.statements.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(statement) = known.get(&address) {
-            return Arc::clone(statement);
+        if let Some(measured) = known.get(&address) {
+            return Arc::clone(measured);
         }
         drop(known);
         let desc = function_at(caller);
-        let statement = Arc::new(Statement {
+        let measured = Arc::new(Measured {
             count: self.count.with_label_values(&[desc]),
             took: self.took.with_label_values(&[desc]),
-            by_verb: self.by_verb.clone(),
-            query_time: OnceLock::new(),
+            query_time: self.by_verb.with_label_values(&[statement.verb]),
         });
         let mut known = self.statements.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(address).or_insert(statement))
+        Arc::clone(known.entry(address).or_insert(measured))
     }
 }
 
@@ -108,56 +104,32 @@ pub(crate) struct Timed<'a> {
 }
 
 impl Timed<'_> {
-    async fn acquire(self) -> Result<PoolConnection<Postgres>, Error> {
+    async fn acquire(self, attempts: &mut Attempts) -> Result<PoolConnection<Postgres>, Error> {
         let start = Instant::now();
-        let connection = self.pool.acquire().await;
+        let connection = loop {
+            if let Some(pause) = attempts.pause() {
+                tokio::time::sleep(pause).await;
+            }
+            let connection = self.pool.acquire().await;
+            if connection.is_err() {
+                self.metrics.health.note(&connection);
+            }
+            if !attempts.try_again(&connection) {
+                break connection;
+            }
+        };
         let took = start.elapsed();
         self.metrics.waited.observe(took.as_secs_f64());
         usage::waited(took);
-        if connection.is_err() {
-            self.metrics.health.note(&connection);
-        }
         connection
     }
 
-    fn finished<T>(self, statement: &Statement, took: Duration, result: &Result<T, Error>) {
+    fn finished<T>(self, measured: &Measured, took: Duration, result: &Result<T, Error>) {
         self.metrics.health.note(result);
-        statement.count.inc();
-        statement.took.inc_by(took.as_secs_f64());
-        if let Some(query_time) = statement.query_time.get() {
-            query_time.observe(took.as_secs_f64());
-        }
+        measured.count.inc();
+        measured.took.inc_by(took.as_secs_f64());
+        measured.query_time.observe(took.as_secs_f64());
         usage::statement(took);
-    }
-}
-
-/// A query whose first word is noted when its text is taken.
-struct Noted<E> {
-    query: E,
-    statement: Arc<Statement>,
-}
-
-impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Noted<E> {
-    fn sql(self) -> SqlStr {
-        let sql = self.query.sql();
-        self.statement.query_time.get_or_init(|| {
-            let first = sql.as_str().split_whitespace().next().unwrap_or_default();
-            let verb = VERBS.into_iter().find(|verb| first.eq_ignore_ascii_case(verb)).unwrap_or("other");
-            self.statement.by_verb.with_label_values(&[verb])
-        });
-        sql
-    }
-
-    fn statement(&self) -> Option<&PgStatement> {
-        self.query.statement()
-    }
-
-    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
-        self.query.take_arguments()
-    }
-
-    fn persistent(&self) -> bool {
-        self.query.persistent()
     }
 }
 
@@ -172,15 +144,21 @@ impl<'c> Executor<'c> for Timed<'c> {
         E: 'q + Execute<'q, Postgres>,
     {
         let gather = async move {
-            let mut connection = self.acquire().await?;
-            let statement = self.metrics.statement(self.caller);
-            let start = Instant::now();
-            let query = Noted { query, statement: Arc::clone(&statement) };
-            let steps: Vec<Step> = connection.fetch_many(query).collect().await;
-            if let Some(last) = steps.last() {
-                self.finished(&statement, start.elapsed(), last);
+            let statement = Statement::of(query)?;
+            let measured = self.metrics.measured(self.caller, &statement);
+            let mut attempts = Attempts::default();
+            loop {
+                let mut connection = self.acquire(&mut attempts).await?;
+                let start = Instant::now();
+                let steps: Vec<Step> = connection.fetch_many(statement.clone()).collect().await;
+                if let Some(last) = steps.last() {
+                    self.finished(&measured, start.elapsed(), last);
+                    if statement.may_run_again && attempts.try_again(last) {
+                        continue;
+                    }
+                }
+                return Ok(steps);
             }
-            Ok(steps)
         };
         let steps = stream::once(gather).flat_map(|gathered: Result<Vec<Step>, Error>| match gathered {
             Ok(steps) => stream::iter(steps).left_stream(),
@@ -195,12 +173,19 @@ impl<'c> Executor<'c> for Timed<'c> {
         E: 'q + Execute<'q, Postgres>,
     {
         Box::pin(async move {
-            let mut connection = self.acquire().await?;
-            let statement = self.metrics.statement(self.caller);
-            let start = Instant::now();
-            let row = connection.fetch_optional(Noted { query, statement: Arc::clone(&statement) }).await;
-            self.finished(&statement, start.elapsed(), &row);
-            row
+            let statement = Statement::of(query)?;
+            let measured = self.metrics.measured(self.caller, &statement);
+            let mut attempts = Attempts::default();
+            loop {
+                let mut connection = self.acquire(&mut attempts).await?;
+                let start = Instant::now();
+                let row = connection.fetch_optional(statement.clone()).await;
+                self.finished(&measured, start.elapsed(), &row);
+                if statement.may_run_again && attempts.try_again(&row) {
+                    continue;
+                }
+                return row;
+            }
         })
     }
 

@@ -10,4 +10,6 @@ pub mod process;
 pub mod program;
 pub mod python;
 pub mod redis;
+pub mod relay;
 pub mod synapse;
+pub mod writers;

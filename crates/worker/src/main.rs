@@ -2,9 +2,11 @@
 //! Answers to `synapse/app/generic_worker.py` and `synapse/app/_base.py`.
 
 mod cli;
+mod limits;
 mod listen;
 mod logging;
 mod metrics;
+mod write_timeout;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use myelin_rest::routes::Mounts;
 use myelin_rest::routes::print::{Style, print};
 use myelin_rest::{App, metrics_router, router};
 use myelin_storage::Storage;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -66,23 +67,10 @@ fn start(cli: &Cli) -> Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    raise_file_limit(config.server.soft_file_limit);
+    limits::raise_open_files(config.server.soft_file_limit);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(run(&Arc::new(config), &logging))
-}
-
-/// `change_resource_limit`: each client that waits is an open file, and the usual limit is 1024.
-fn raise_file_limit(wanted: u64) {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = if wanted == 0 { maximum } else { Some(wanted) };
-    if wanted == current {
-        return;
-    }
-    match setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }) {
-        Ok(()) => tracing::info!("the limit of open files is {}", wanted.map_or("none".to_owned(), |n| n.to_string())),
-        Err(error) => tracing::warn!("soft_file_limit: the limit of open files stays as it is: {error}"),
-    }
 }
 
 async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
