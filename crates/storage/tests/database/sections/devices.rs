@@ -67,9 +67,9 @@ pub async fn device_lists(world: &mut World<'_>) -> Result<()> {
     ensure!(world.forget().get_device(&bob, &second.device_id).await?.is_none(), "a hidden device is none");
     world.write(&hide(false)).await?;
 
-    let members = storage.get_users_in_rooms(rooms.iter().cloned()).await?;
+    let members = storage.get_users_in_rooms(rooms.clone()).await?;
     ensure!(*members[&rooms[0]] == users(&[&bob, &world.alice.id]), "{members:?}");
-    let shared = storage.get_rooms_for_users([Arc::clone(&bob), Arc::from("@nobody:myelin.test")]).await?;
+    let shared = storage.get_rooms_for_users(vec![Arc::clone(&bob), Arc::from("@nobody:myelin.test")]).await?;
     ensure!(shared[&bob].contains(&rooms[0]) && shared["@nobody:myelin.test"].is_empty(), "{shared:?}");
     Ok(())
 }

@@ -14,10 +14,10 @@ pub async fn presence(world: &mut World<'_>) -> Result<()> {
     let (bob, storage) = (&world.bob, world.storage);
     let path = format!("presence/{}/status", bob.id);
     let both = || vec![Arc::clone(&bob.id), Arc::from("@nobody:myelin.test")];
-    bob.send("PUT", &path, json!({ "presence": "unavailable", "status_msg": "away" }))?;
+    bob.send("PUT", &path, json!({ "presence": "online", "status_msg": "away" }))?;
     let found = world.forget().get_presence_for_users(both()).await?;
     let [state] = &found[..] else { anyhow::bail!("{found:?}") };
-    ensure!(state.user_id == bob.id && state.state == "unavailable", "{state:?}");
+    ensure!(state.user_id == bob.id && state.state == "online", "{state:?}");
     ensure!(state.status_msg.as_deref() == Some("away") && state.last_active_ts > 0, "{state:?}");
     ensure!(storage.active_presence().await?.iter().any(|active| active == &**state));
 
@@ -41,6 +41,9 @@ fn sorted(data: &[AccountDatum]) -> Result<BTreeMap<String, Value>> {
     data.iter().map(|(kind, content)| Ok((kind.to_string(), serde_json::from_str(content)?))).collect()
 }
 
+/// Global, rooms with other tags, and in rooms.
+type Updated = (Vec<AccountDatum>, Vec<Arc<str>>, HashMap<Arc<str>, Vec<AccountDatum>>);
+
 pub async fn account_data(world: &mut World<'_>) -> Result<()> {
     let (bob, storage) = (&world.bob, world.storage);
     let (id, room) = (Arc::clone(&bob.id), Arc::clone(&world.room_id));
@@ -60,14 +63,13 @@ pub async fn account_data(world: &mut World<'_>) -> Result<()> {
         "SELECT greatest((SELECT max(stream_id) FROM account_data), (SELECT max(stream_id) FROM room_account_data),
         (SELECT max(stream_id) FROM room_tags_revisions))";
     let (found,): (i64,) = sqlx::query_as(max).fetch_one(&mut world.writer).await?;
-    let updated =
-        async |since: i64| -> Result<(Vec<AccountDatum>, Vec<Arc<str>>, HashMap<Arc<str>, Vec<AccountDatum>>)> {
-            Ok((
-                storage.get_updated_global_account_data_for_user(&id, since).await?,
-                storage.rooms_with_updated_tags(&id, since).await?,
-                storage.get_updated_room_account_data_for_user(&id, since).await?,
-            ))
-        };
+    let updated = async |since: i64| -> Result<Updated> {
+        Ok((
+            storage.get_updated_global_account_data_for_user(&id, since).await?,
+            storage.rooms_with_updated_tags(&id, since).await?,
+            storage.get_updated_room_account_data_for_user(&id, since).await?,
+        ))
+    };
     ensure!(updated(found).await? == (vec![], vec![], HashMap::new()));
     put("account_data/x.two", json!({}))?;
     put(&format!("rooms/{room}/account_data/x.room"), json!({ "n": 3 }))?;
