@@ -5,8 +5,10 @@ mod cache;
 mod loader;
 mod registry;
 mod response;
+mod shared;
 
 pub use cache::{Cache, Stats};
 pub use loader::Loader;
 pub use registry::Registry;
 pub use response::ResponseCache;
+pub use shared::SharedTexts;

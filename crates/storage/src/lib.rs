@@ -42,7 +42,7 @@ mod user_caches;
 use std::panic::Location;
 use std::sync::{Arc, RwLock};
 
-use myelin_caches::Registry;
+use myelin_caches::{Registry, SharedTexts};
 use myelin_config::Config;
 use myelin_model::Instances;
 use prometheus::core::Collector;
@@ -71,6 +71,7 @@ struct Inner {
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
+    texts: SharedTexts,
     rooms: room_caches::RoomCaches,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
@@ -97,6 +98,7 @@ impl Storage {
             state: pools.state,
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
+            texts: SharedTexts::default(),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
@@ -126,6 +128,11 @@ impl Storage {
     /// What is measured here, for the exposition.
     pub fn collectors(&self) -> Vec<Box<dyn Collector>> {
         self.0.metrics.collectors()
+    }
+
+    /// Ids that many entries of many caches hold are one text.
+    pub(crate) fn texts(&self) -> &SharedTexts {
+        &self.0.texts
     }
 
     /// State, members and what else is remembered of rooms.
