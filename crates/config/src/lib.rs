@@ -29,7 +29,7 @@ pub use error::ConfigError;
 pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use server::{Caches, Experimental, Presence, Server};
-pub use worker::{Fallback, InstanceLocation, Redis, StreamWriters, Worker};
+pub use worker::{InstanceLocation, Redis, StreamWriters, Worker};
 
 /// Everything Myelin needs to know, checked.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use myelin_config::{Bind, Config, ConfigError, Fallback, InstanceLocation, load};
+use myelin_config::{Bind, Config, ConfigError, InstanceLocation, load};
 
 const HOMESERVER: &str = "
 server_name: lab.test
@@ -43,7 +43,7 @@ fn a_usual_worker() {
     assert_eq!(config.worker.listeners.len(), 2);
     assert!(matches!(config.worker.listeners[1].bind, Bind::Unix { mode: 0o660, .. }));
     assert!(config.worker.listeners[1].x_forwarded && !config.worker.listeners[0].x_forwarded);
-    assert!(matches!(config.worker.fallback, Some(Fallback::Http { port: 8008, .. })));
+    assert!(matches!(config.worker.fallback, Some(InstanceLocation::Tcp { port: 8008, tls: false, .. })));
     assert!(config.warnings.iter().any(|warning| warning.contains("manhole")));
 }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use myelin_model::stream::RowError;
 use myelin_model::{Row, StreamName};
 use myelin_replication::Command;
 use serde_json::Value;
@@ -72,9 +71,7 @@ impl StreamTask {
         match line {
             Line::Connected => self.connection.begin_anew(),
             Line::Rdata { instance, token, row, received } => {
-                // The position counts all the same.
-                let skipped = |error: &RowError| tracing::warn!("skipping a row: {error}");
-                let row = self.stream.parse_row(&row).inspect_err(skipped).ok();
+                let row = parse(self.stream, &row);
                 let rows = self.connection.rdata(&instance, token, row, self.current(&instance));
                 if let (Some(token), Some(rows)) = (token, rows) {
                     self.apply(&instance, token, rows).await;
@@ -159,17 +156,16 @@ impl StreamTask {
     }
 }
 
+/// What cannot be understood is skipped; its position counts all the same.
+fn parse(stream: StreamName, row: &Value) -> Option<Row> {
+    stream.parse_row(row).inspect_err(|error| tracing::warn!("skipping a row: {error}")).ok()
+}
+
 /// Rows of one position are one update.
 fn group(stream: StreamName, rows: Vec<(i64, Value)>) -> Vec<(i64, Vec<Row>)> {
     let mut updates: Vec<(i64, Vec<Row>)> = Vec::new();
     for (token, row) in rows {
-        let row = match stream.parse_row(&row) {
-            Ok(row) => Some(row),
-            Err(error) => {
-                tracing::warn!("skipping a row: {error}");
-                None
-            }
-        };
+        let row = parse(stream, &row);
         match updates.last_mut() {
             Some((last, rows)) if *last == token => rows.extend(row),
             _ => updates.push((token, row.into_iter().collect())),

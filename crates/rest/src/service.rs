@@ -40,7 +40,7 @@ impl App {
     pub fn new(config: &Config, handlers: Arc<Handlers>) -> Result<Self, AppError> {
         Ok(Self {
             table: Table::new()?,
-            upstream: config.worker.fallback.clone().and_then(Upstream::new),
+            upstream: config.worker.fallback.as_ref().map(Upstream::new).transpose()?,
             metrics: Metrics::new(&config.server.server_name)?,
             well_known: config.discovery.clone(),
             has_modules: !config.server.modules.is_empty(),
@@ -67,6 +67,8 @@ impl App {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    #[error("the address of the fallback: {0}")]
+    Fallback(#[from] http::uri::InvalidUri),
     #[error("route table: {0}")]
     Routes(#[from] regex::Error),
     #[error("metrics: {0}")]

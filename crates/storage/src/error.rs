@@ -1,10 +1,14 @@
 //! What can go wrong with the database. Answers to `synapse/storage/engines/` and `StoreError`.
 
+use std::sync::Arc;
+
 /// At run time `Driver` means "wait and retry"; the others mean that somebody must look.
-#[derive(Debug, thiserror::Error)]
+///
+/// Cheap to clone, because one load may fail for many callers.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
     #[error("database: {0}")]
-    Driver(#[from] sqlx::Error),
+    Driver(Arc<sqlx::Error>),
     /// A row holds something that Synapse never writes.
     #[error("database is inconsistent: {table}.{column} of row {row}")]
     Inconsistency { table: &'static str, column: &'static str, row: String },
@@ -15,7 +19,19 @@ pub enum StorageError {
     #[error("database {label}: {reason}")]
     Refused { label: String, reason: String },
     #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(Arc<prometheus::Error>),
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(Arc::new(error))
+    }
+}
+
+impl From<prometheus::Error> for StorageError {
+    fn from(error: prometheus::Error) -> Self {
+        Self::Metrics(Arc::new(error))
+    }
 }
 
 impl StorageError {

@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use myelin_caches::{Loader, Registry};
+use myelin_caches::Registry;
 use myelin_model::Event;
 use myelin_model::event::{InternalMetadata, StoredEvent};
 use myelin_model::position::EventPosition;
 
 use crate::stream::instance_or_master;
-use crate::{CacheSizes, Storage, StorageError};
+use crate::{CacheSizes, Loader, Storage, StorageError};
 
 /// Synapse's batch; it also bounds the memory of one answer of Postgres.
 const BATCH: usize = 200;
@@ -73,7 +73,7 @@ struct RedactionRow {
 impl Storage {
     /// What is stored of these events, rejected ones too; unknown and unreadable ones are left out.
     pub(crate) async fn load_events(
-        &self,
+        self,
         event_ids: Vec<Arc<str>>,
     ) -> Result<HashMap<Arc<str>, EventCacheEntry>, StorageError> {
         let mut entries = HashMap::with_capacity(event_ids.len());

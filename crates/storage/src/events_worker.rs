@@ -55,8 +55,7 @@ impl Storage {
         event_ids: &[Arc<str>],
         options: GetEvents,
     ) -> Result<Vec<Arc<Event>>, StorageError> {
-        let load = |missing| self.load_events(missing);
-        let entries = self.0.events.get_list(event_ids, load).await?;
+        let entries = self.0.events.get_list(event_ids, self, Self::load_events).await?;
         let mut entries: Vec<EventCacheEntry> = entries.into_iter().flatten().collect();
         if !options.allow_rejected {
             let redactions = entries.iter().filter(|entry| is_redaction(&entry.event));
@@ -76,7 +75,7 @@ impl Storage {
         event_ids: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<HashMap<Arc<str>, EventCacheEntry>, StorageError> {
         let ids: HashSet<Arc<str>> = event_ids.into_iter().collect();
-        self.0.events.get_many(ids, |missing| self.load_events(missing)).await
+        self.0.events.get_many(ids, self, Self::load_events).await
     }
 
     async fn with_prev_content(&self, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, StorageError> {

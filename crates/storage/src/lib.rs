@@ -55,6 +55,9 @@ pub use events_worker::{GetEvents, RedactBehaviour};
 pub use pool::CacheSizes;
 pub use replication::StreamUpdates;
 
+/// Misses of concurrent callers become one statement.
+pub(crate) type Loader<K, V> = myelin_caches::Loader<K, V, StorageError>;
+
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);

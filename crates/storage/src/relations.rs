@@ -31,7 +31,7 @@ impl Storage {
         &self,
         event_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, References>, StorageError> {
-        let load = |ids: Vec<Arc<str>>| async move {
+        let load = |storage: Self, ids: Vec<Arc<str>>| async move {
             let rows: Vec<(String, String, String)> = sqlx::query_as(
                 "SELECT r.relates_to_id, ref.event_id, ref.sender
                  FROM event_relations AS r
@@ -41,7 +41,7 @@ impl Storage {
                  ORDER BY ref.topological_ordering, ref.stream_ordering",
             )
             .bind(texts(&ids))
-            .fetch_all(self.pool())
+            .fetch_all(storage.pool())
             .await?;
             let mut found: HashMap<String, Vec<RelatedEvent>> = HashMap::new();
             for (parent, event_id, sender) in rows {
@@ -50,7 +50,7 @@ impl Storage {
             }
             Ok(each(ids, |id| Arc::new(found.remove(id).unwrap_or_default())))
         };
-        self.caches().references.get_many(event_ids.iter().cloned(), load).await
+        self.caches().references.get_many(event_ids.iter().cloned(), self, load).await
     }
 
     /// `get_applicable_edits`: the id of the newest edit by the same sender, of the same type, in the same room.
@@ -58,7 +58,7 @@ impl Storage {
         &self,
         event_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, Option<Arc<str>>>, StorageError> {
-        let load = |ids: Vec<Arc<str>>| async move {
+        let load = |storage: Self, ids: Vec<Arc<str>>| async move {
             let rows: Vec<(String, String)> = sqlx::query_as(
                 "SELECT DISTINCT ON (original.event_id) original.event_id, edit.event_id
                  FROM event_relations AS r
@@ -70,12 +70,12 @@ impl Storage {
                  ORDER BY original.event_id DESC, edit.origin_server_ts DESC, edit.event_id DESC",
             )
             .bind(texts(&ids))
-            .fetch_all(self.pool())
+            .fetch_all(storage.pool())
             .await?;
             let mut found: HashMap<String, String> = rows.into_iter().collect();
             Ok(each(ids, |id| found.remove(id).map(Arc::from)))
         };
-        self.caches().edits.get_many(event_ids.iter().cloned(), load).await
+        self.caches().edits.get_many(event_ids.iter().cloned(), self, load).await
     }
 
     /// `get_thread_summaries`.
@@ -83,7 +83,7 @@ impl Storage {
         &self,
         event_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, Option<ThreadSummary>>, StorageError> {
-        let load = |ids: Vec<Arc<str>>| async move {
+        let load = |storage: Self, ids: Vec<Arc<str>>| async move {
             let rows: Vec<(String, String, i64)> = sqlx::query_as(
                 "SELECT DISTINCT ON (parent.event_id) parent.event_id, child.event_id,
                      count(*) OVER (PARTITION BY parent.event_id)
@@ -94,7 +94,7 @@ impl Storage {
                  ORDER BY parent.event_id, child.topological_ordering DESC, child.stream_ordering DESC",
             )
             .bind(texts(&ids))
-            .fetch_all(self.pool())
+            .fetch_all(storage.pool())
             .await?;
             let summary = |(parent, latest, count): (String, String, i64)| {
                 (parent, ThreadSummary { count, latest_event_id: latest.into() })
@@ -102,7 +102,7 @@ impl Storage {
             let mut found: HashMap<String, ThreadSummary> = rows.into_iter().map(summary).collect();
             Ok(each(ids, |id| found.remove(id)))
         };
-        self.caches().threads.get_many(event_ids.iter().cloned(), load).await
+        self.caches().threads.get_many(event_ids.iter().cloned(), self, load).await
     }
 
     /// `get_threads_participated`: the threads of `event_ids` that the user wrote in. Who wrote in a thread is
@@ -112,7 +112,7 @@ impl Storage {
         event_ids: &[Arc<str>],
         user_id: &str,
     ) -> Result<HashSet<Arc<str>>, StorageError> {
-        let load = |ids: Vec<Arc<str>>| async move {
+        let load = |storage: Self, ids: Vec<Arc<str>>| async move {
             let rows: Vec<(String, String)> = sqlx::query_as(
                 "SELECT DISTINCT r.relates_to_id, child.sender
                  FROM event_relations AS r
@@ -121,15 +121,15 @@ impl Storage {
                  WHERE r.relates_to_id = ANY($1) AND r.relation_type = 'm.thread'",
             )
             .bind(texts(&ids))
-            .fetch_all(self.pool())
+            .fetch_all(storage.pool())
             .await?;
             let mut found: HashMap<String, HashSet<Arc<str>>> = HashMap::new();
             for (parent, sender) in rows {
-                found.entry(parent).or_default().insert(self.texts().share(&sender));
+                found.entry(parent).or_default().insert(storage.texts().share(&sender));
             }
-            Ok::<_, StorageError>(each(ids, |id| Arc::new(found.remove(id).unwrap_or_default())))
+            Ok(each(ids, |id| Arc::new(found.remove(id).unwrap_or_default())))
         };
-        let writers = self.caches().thread_writers.get_many(event_ids.iter().cloned(), load).await?;
+        let writers = self.caches().thread_writers.get_many(event_ids.iter().cloned(), self, load).await?;
         Ok(writers.into_iter().filter(|(_, writers)| writers.contains(user_id)).map(|(id, _)| id).collect())
     }
 

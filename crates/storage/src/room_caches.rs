@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use myelin_caches::{Cache, Loader, Registry};
+use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::StateMap;
 
-use crate::CacheSizes;
 use crate::relations::{References, ThreadSummary};
 use crate::roommember::{RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
+use crate::{CacheSizes, Loader};
 
 pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
 

@@ -179,16 +179,16 @@ impl Storage {
         user_ids: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<HashSet<Arc<str>>, StorageError> {
         let user_ids: HashSet<Arc<str>> = user_ids.into_iter().collect();
-        let load = |users: Vec<Arc<str>>| async move {
+        let load = |storage: Self, users: Vec<Arc<str>>| async move {
             let ids: Vec<&str> = users.iter().map(|id| &**id).collect();
             let rows: Vec<(String,)> = sqlx::query_as("SELECT user_id FROM erased_users WHERE user_id = ANY($1)")
                 .bind(ids)
-                .fetch_all(self.pool())
+                .fetch_all(storage.pool())
                 .await?;
             let erased: HashSet<String> = rows.into_iter().map(|(id,)| id).collect();
             Ok::<_, StorageError>(users.into_iter().map(|id| (Arc::clone(&id), erased.contains(&*id))).collect())
         };
-        let erased = self.caches().erased.get_many(user_ids, load).await?;
+        let erased = self.caches().erased.get_many(user_ids, self, load).await?;
         Ok(erased.into_iter().filter(|(_, erased)| *erased).map(|(id, _)| id).collect())
     }
 

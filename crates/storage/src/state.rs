@@ -94,16 +94,16 @@ impl Storage {
         event_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, i64>, StorageError> {
         let ids: HashSet<Arc<str>> = event_ids.iter().cloned().collect();
-        let load = |ids: Vec<Arc<str>>| async move {
+        let load = |storage: Self, ids: Vec<Arc<str>>| async move {
             let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
             let rows: Vec<(String, i64)> =
                 sqlx::query_as("SELECT event_id, state_group FROM event_to_state_groups WHERE event_id = ANY($1)")
                     .bind(ids)
-                    .fetch_all(self.pool())
+                    .fetch_all(storage.pool())
                     .await?;
             Ok(rows.into_iter().map(|(id, group)| (Arc::from(id), group)).collect())
         };
-        self.caches().state_group_of.get_many(ids, load).await
+        self.caches().state_group_of.get_many(ids, self, load).await
     }
 
     /// `get_state_ids_for_events`: the state after each event. Events without state have no entry.

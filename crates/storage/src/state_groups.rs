@@ -7,10 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use myelin_caches::{Cache, Loader, Registry};
+use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::{MEMBER, Members, StateFilter, StateKey, StateMap};
 
-use crate::{CacheSizes, Storage, StorageError};
+use crate::{CacheSizes, Loader, Storage, StorageError};
 
 /// Edges are walked at most this far: Synapse starts a new chain after 100.
 const MAX_CHAIN: usize = 10_000;
@@ -18,10 +18,10 @@ const MAX_CHAIN: usize = 10_000;
 pub(crate) struct StateGroups {
     /// Resolved: the whole state but members.
     resolved: Cache<i64, Arc<StateMap>>,
-    others: Loader<i64, Arc<Node>>,
-    members: Loader<i64, Arc<Node>>,
+    others: Arc<Loader<i64, Arc<Node>>>,
+    members: Arc<Loader<i64, Arc<Node>>>,
     /// The member event of one user at one group, or that there is none.
-    member_at: Loader<(i64, Arc<str>), Option<Arc<str>>>,
+    member_at: Arc<MemberAt>,
 }
 
 /// The group's own rows, and the group that they are a delta to.
@@ -30,6 +30,7 @@ pub(crate) struct Node {
     delta: Box<[(StateKey, Arc<str>)]>,
 }
 
+type MemberAt = Loader<(i64, Arc<str>), Option<Arc<str>>>;
 type Chains = HashMap<i64, Arc<Node>>;
 
 impl StateGroups {
@@ -39,9 +40,9 @@ impl StateGroups {
         let weigh = |_: &i64, node: &Arc<Node>| 64 + node.delta.len() * BYTES_PER_ROW;
         let groups = Arc::new(Self {
             resolved: Cache::new(sizes.bytes(32 << 20), |_, state| 128 + state.len() * BYTES_PER_KEY),
-            others: Loader::new(sizes.bytes(64 << 20), weigh),
-            members: Loader::new(sizes.bytes(64 << 20), weigh),
-            member_at: Loader::new(sizes.bytes(16 << 20), |_, _| 160),
+            others: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
+            members: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
+            member_at: Arc::new(Loader::new(sizes.bytes(16 << 20), |_, _| 160)),
         });
         let [resolved, others, members, member_at] = [(); 4].map(|()| Arc::clone(&groups));
         registry.watch("resolved_state_group", move || resolved.resolved.stats());
@@ -77,7 +78,7 @@ impl Storage {
                 let pairs: Vec<_> = pairs.collect();
                 let loader = &self.caches().state_groups.member_at;
                 let kind: Arc<str> = Arc::from(MEMBER);
-                for ((group, user), event_id) in loader.get_many(pairs, |pairs| self.load_members_at(pairs)).await? {
+                for ((group, user), event_id) in loader.get_many(pairs, self, Self::load_members_at).await? {
                     if let (Some(event_id), Some(state)) = (event_id, found.get_mut(&group)) {
                         state.insert((Arc::clone(&kind), user), event_id);
                     }
@@ -113,7 +114,8 @@ impl Storage {
         let mut depth = 0;
         while !wanted.is_empty() && depth < MAX_CHAIN {
             // The load brings a whole chain at once, so that each further round is answered by the cache.
-            let nodes = loader.get_many(wanted, |missing| self.load_chains(missing, members)).await?;
+            let nodes =
+                loader.get_many(wanted, self, move |storage, groups| storage.load_chains(groups, members)).await?;
             let next: HashSet<i64> = nodes.values().filter_map(|node| node.prev).collect();
             chains.extend(nodes);
             wanted = next.into_iter().filter(|group| !chains.contains_key(group)).collect();
@@ -122,7 +124,7 @@ impl Storage {
         Ok(chains)
     }
 
-    async fn load_chains(&self, groups: Vec<i64>, members: bool) -> Result<Chains, StorageError> {
+    async fn load_chains(self, groups: Vec<i64>, members: bool) -> Result<Chains, StorageError> {
         let edges: Vec<(i64, Option<i64>)> = sqlx::query_as(
             "WITH RECURSIVE sgs(state_group) AS (
                  SELECT unnest($1::bigint[])
@@ -189,7 +191,7 @@ impl Storage {
     }
 
     async fn load_members_at(
-        &self,
+        self,
         pairs: Vec<(i64, Arc<str>)>,
     ) -> Result<HashMap<(i64, Arc<str>), Option<Arc<str>>>, StorageError> {
         let roots: HashSet<i64> = pairs.iter().map(|(group, _)| *group).collect();
