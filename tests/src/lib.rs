@@ -1,5 +1,8 @@
 //! The binary as a process, against a real Synapse.
 
+pub mod reader;
+pub mod talker;
+
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 

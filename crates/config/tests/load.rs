@@ -68,6 +68,8 @@ fn refusals_name_file_key_and_reason() {
         ("redis: {enabled: false}", "redis.enabled: workers need Redis"),
         ("database: {name: sqlite3}", "database.name"),
         ("worker_app: synapse.app.homeserver", "worker_app"),
+        ("server_name: 'lab.test/x'", "3.yaml: server_name: lab.test/x is not a host name"),
+        ("soft_file_limit: -1", "soft_file_limit: must not be negative"),
         ("worker_listeners: [{type: http, path: /x, mode: '660'}]", "worker_listeners[0].mode"),
         ("worker_replication_http_port: 1", "worker_replication_http_port"),
         ("presence: {sync_online_timeout: soon}", "presence.sync_online_timeout"),

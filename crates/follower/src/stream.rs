@@ -16,6 +16,7 @@ use crate::positions::{Announced, Connection};
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
 pub(crate) enum Line {
     /// A new connection: nothing counts until its positions have come.
     Connected,
@@ -55,7 +56,8 @@ impl StreamTask {
                 self.begin_anew(&mut lines);
                 continue;
             }
-            self.line(line).await;
+            let shared = Arc::clone(&self.shared);
+            shared.stats.process.run(self.line(line)).await;
         }
     }
 

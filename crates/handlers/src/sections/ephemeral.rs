@@ -29,13 +29,9 @@ impl Handlers {
     ) -> Result<HashMap<Arc<str>, Vec<Item>>> {
         let mut by_room: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
         let typing_since = since.map_or(0, |since| since.typing);
-        for room_id in joined_room_ids {
-            let typing = self.live.typing(room_id);
-            if let Some(typing) = typing.filter(|typing| typing.serial > typing_since && typing.serial <= now.typing) {
-                let user_ids: Vec<&str> = typing.user_ids.iter().map(|user_id| &**user_id).collect();
-                let item = Item::of("m.typing", &json!({ "user_ids": user_ids }));
-                by_room.entry(Arc::clone(room_id)).or_default().push(item);
-            }
+        for (room_id, user_ids) in self.live.typing_changed(joined_room_ids, typing_since, now.typing) {
+            let user_ids: Vec<&str> = user_ids.iter().map(|user_id| &**user_id).collect();
+            by_room.entry(room_id).or_default().push(Item::of("m.typing", &json!({ "user_ids": user_ids })));
         }
         let lower = since.map(|since| &since.receipt);
         if lower == Some(&now.receipt) {
@@ -45,7 +41,8 @@ impl Handlers {
             Some(lower) => self.live.may_have_changed_of(Changed::RoomReceipts, joined_room_ids, lower.base),
             None => joined_room_ids.to_vec(),
         };
-        for (room_id, receipts) in self.storage.receipts_in_rooms(&rooms, lower, &now.receipt).await? {
+        for (room_id, receipts) in self.storage.get_linearized_receipts_for_rooms(&rooms, lower, &now.receipt).await? {
+            let receipts: Vec<&ReceiptInRoom> = receipts.iter().collect();
             let content = merge(&receipts, user_id);
             if !content.is_empty() {
                 by_room.entry(room_id).or_default().push(Item::of("m.receipt", &content));
@@ -57,7 +54,7 @@ impl Handlers {
 
 /// `merge_to_content` and `filter_out_private_receipts`: where a user has both, the receipt without a thread wins
 /// (MSC4102); how far others have read in private is theirs.
-fn merge<'a>(receipts: &'a [ReceiptInRoom], user_id: &str) -> Receipts<'a> {
+fn merge<'a>(receipts: &[&'a ReceiptInRoom], user_id: &str) -> Receipts<'a> {
     let unthreaded: HashSet<(&str, &str)> = receipts
         .iter()
         .filter(|receipt| receipt.thread_id.is_none())
@@ -94,12 +91,15 @@ mod tests {
             event_id: event_id.to_owned(),
             thread_id: thread_id.map(str::to_owned),
             data: r#"{"ts":1}"#.to_owned(),
+            instance: "master".into(),
+            position: 1,
         }
     }
 
     #[test]
     fn private_receipts_are_for_their_user() {
         let receipts = [receipt(PRIVATE, "@a:t", "$1", None), receipt("m.read", "@b:t", "$2", Some("main"))];
+        let receipts: Vec<&ReceiptInRoom> = receipts.iter().collect();
         let shown = |user| serde_json::to_value(merge(&receipts, user)).unwrap();
         let public = json!({"m.read": {"@b:t": {"ts": 1, "thread_id": "main"}}});
         assert_eq!(shown("@b:t"), json!({ "$2": public }));
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn unthreaded_receipts_win() {
         let receipts = [receipt("m.read", "@b:t", "$1", Some("$0")), receipt("m.read", "@b:t", "$1", None)];
-        let content = serde_json::to_value(merge(&receipts, "@a:t")).unwrap();
+        let content = serde_json::to_value(merge(&receipts.each_ref(), "@a:t")).unwrap();
         assert_eq!(content, json!({"$1": {"m.read": {"@b:t": {"ts": 1}}}}));
     }
 }
