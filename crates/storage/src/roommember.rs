@@ -256,7 +256,7 @@ impl Storage {
             .bind(room_id)
             .fetch_all(self.pool())
             .await?;
-            let profile = |(user_id, display_name, avatar_url): &'_ Row| {
+            let profile = |(user_id, display_name, avatar_url): &Row| {
                 let profile = ProfileInfo { avatar_url: avatar_url.as_deref(), display_name: display_name.as_deref() };
                 // Texts always serialise.
                 let profile = serde_json::to_string(&profile).unwrap_or_default();

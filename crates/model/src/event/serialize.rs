@@ -278,7 +278,11 @@ mod tests {
             outlier: false,
             rejected_reason: None,
         };
-        Event::from_stored(stored, |text| Arc::from(text)).unwrap()
+        Event::from_stored(stored, share).unwrap()
+    }
+
+    fn share(text: &str) -> Arc<str> {
+        Arc::from(text)
     }
 
     fn shown(event: &Event, format: EventFormat, extras: EventExtras<'_>) -> Value {

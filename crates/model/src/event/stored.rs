@@ -149,7 +149,10 @@ mod tests {
     }
 
     fn read(row: StoredEvent<'_>) -> Result<Event, UnreadableEvent> {
-        Event::from_stored(row, |text| Arc::from(text))
+        fn share(text: &str) -> Arc<str> {
+            Arc::from(text)
+        }
+        Event::from_stored(row, share)
     }
 
     #[test]
