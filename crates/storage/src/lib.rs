@@ -46,7 +46,7 @@ mod user_caches;
 use std::panic::Location;
 use std::sync::{Arc, RwLock};
 
-use myelin_caches::Registry;
+use myelin_caches::{Registry, SharedTexts};
 use myelin_config::Config;
 use myelin_model::Instances;
 use prometheus::core::Collector;
@@ -87,6 +87,7 @@ struct Inner {
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
+    texts: SharedTexts,
     rooms: room_caches::RoomCaches,
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
@@ -114,6 +115,7 @@ impl Storage {
             state: pools.state,
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
+            texts: SharedTexts::default(),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
@@ -144,6 +146,11 @@ impl Storage {
     /// What is measured here, for the exposition.
     pub fn collectors(&self) -> Vec<Box<dyn Collector>> {
         self.0.metrics.collectors()
+    }
+
+    /// Ids that many entries of many caches hold are one text.
+    pub(crate) fn texts(&self) -> &SharedTexts {
+        &self.0.texts
     }
 
     /// State, members and what else is remembered of rooms.
