@@ -75,7 +75,12 @@ impl StreamTask {
                 // The position counts all the same.
                 let skipped = |error: &RowError| tracing::warn!("skipping a row: {error}");
                 let row = self.stream.parse_row(&row).inspect_err(skipped).ok();
+                let was_connected = self.connection.is_connected(&instance);
                 let rows = self.connection.rdata(&instance, token, row, self.current(&instance));
+                if was_connected && !self.connection.is_connected(&instance) {
+                    tracing::warn!("the stream {} of {instance} is asked for its position", self.stream.as_str());
+                    self.shared.commands.send(&Command::Replicate);
+                }
                 if let (Some(token), Some(rows)) = (token, rows) {
                     self.apply(&instance, token, rows).await;
                     self.shared.stats.applied(self.stream, 0, Some(received.elapsed()));
