@@ -2,11 +2,14 @@
 //! Answers to `synapse/util/caches/`.
 
 mod cache;
+mod groups;
 mod loader;
 mod registry;
 mod response;
+pub mod usage;
 
 pub use cache::{Cache, Stats};
+pub use groups::Groups;
 pub use loader::Loader;
 pub use registry::Registry;
-pub use response::ResponseCache;
+pub use response::{ResponseCache, ResponseStats};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Semaphore, watch};
 
 use crate::cache::Cache;
+use crate::usage;
 
 /// Loads of one `Loader` that run at once. Whoever comes meanwhile shares the next load.
 const LOADS_AT_ONCE: usize = 4;
@@ -71,6 +72,21 @@ where
         &self.cache
     }
 
+    /// The value of one key, as `get_many` gives it.
+    pub async fn get<S, F>(
+        self: &Arc<Self>,
+        key: K,
+        source: &S,
+        load: impl Fn(S, Vec<K>) -> F + Copy + Send + Sync + 'static,
+    ) -> Result<Option<V>, E>
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
+    {
+        let mut found = self.get_many([key.clone()], source, load).await?;
+        Ok(found.remove(&key))
+    }
+
     /// The values of `keys`: from the cache, or from calls of `load` that are shared with other callers. `load`
     /// must not depend on who calls it; `source` is what it loads from.
     pub async fn get_many<S, F>(
@@ -94,7 +110,7 @@ where
         while !missing.is_empty() {
             let (waiting, unscheduled) = self.enqueue(missing);
             if unscheduled {
-                tokio::spawn(Arc::clone(self).load_queued(source.clone(), load));
+                tokio::spawn(usage::carry(usage::current(), Arc::clone(self).load_queued(source.clone(), load)));
             }
             missing = collect(waiting, &mut found).await?;
         }

@@ -38,14 +38,21 @@ pub struct Worker {
     /// Wire names: the main process is `master`.
     pub instance_map: BTreeMap<String, InstanceLocation>,
     pub stream_writers: StreamWriters,
-    pub fallback: Option<Fallback>,
+    /// Where requests go that Myelin does not serve itself.
+    pub fallback: Option<InstanceLocation>,
 }
 
-/// Where a process listens for HTTP replication.
+/// Where a process listens: for HTTP replication, or for requests that are passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstanceLocation {
     Tcp { host: String, port: u16, tls: bool },
     Unix { path: PathBuf },
+}
+
+impl InstanceLocation {
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
 }
 
 /// Who writes each stream, by wire name.
@@ -61,13 +68,6 @@ pub struct StreamWriters {
     pub device_lists: Vec<String>,
     pub thread_subscriptions: Vec<String>,
     pub quarantined_media: Vec<String>,
-}
-
-/// Where requests go that Myelin does not serve itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    Http { host: String, port: u16 },
-    Unix { path: PathBuf },
 }
 
 #[derive(Clone, Debug)]
@@ -208,26 +208,31 @@ fn read_stream_writers(
     })
 }
 
-fn read_fallback(root: &Section<'_>) -> Result<Option<Fallback>, ConfigError> {
+fn read_fallback(root: &Section<'_>) -> Result<Option<InstanceLocation>, ConfigError> {
     let own = root.section("myelin")?;
     let (section, key) = if own.has("fallback") { (&own, "fallback") } else { (root, "worker_main_http_uri") };
     let Some(url) = section.text(key)? else { return Ok(None) };
-    parse_fallback(&url).map(Some).ok_or_else(|| section.fault(key, "must be http://host:port or unix:/path"))
+    let expected = "must be http://host:port, https://host:port or unix:/path";
+    parse_fallback(&url).map(Some).ok_or_else(|| section.fault(key, expected))
 }
 
-fn parse_fallback(url: &str) -> Option<Fallback> {
+fn parse_fallback(url: &str) -> Option<InstanceLocation> {
     if let Some(path) = url.strip_prefix("unix:") {
-        return path.starts_with('/').then(|| Fallback::Unix { path: path.into() });
+        return path.starts_with('/').then(|| InstanceLocation::Unix { path: path.into() });
     }
-    let authority = url.strip_prefix("http://")?.trim_end_matches('/');
-    if authority.contains('/') {
+    let (authority, tls) = match url.strip_prefix("http://") {
+        Some(authority) => (authority, false),
+        None => (url.strip_prefix("https://")?, true),
+    };
+    let authority = authority.trim_end_matches('/');
+    if authority.contains(['/', '@', '?', '#', ' ']) {
         return None;
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (authority, 80),
+        _ => (authority, if tls { 443 } else { 80 }),
     };
-    (!host.is_empty()).then(|| Fallback::Http { host: host.to_owned(), port })
+    (!host.is_empty()).then(|| InstanceLocation::Tcp { host: host.to_owned(), port, tls })
 }
 
 pub fn read_redis(root: &Section<'_>) -> Result<Redis, ConfigError> {
@@ -261,12 +266,14 @@ mod tests {
 
     #[test]
     fn fallback_addresses() {
-        let http = |host: &str, port| Some(Fallback::Http { host: host.to_owned(), port });
-        assert_eq!(parse_fallback("http://localhost:8008"), http("localhost", 8008));
-        assert_eq!(parse_fallback("http://[::1]:8008/"), http("[::1]", 8008));
-        assert_eq!(parse_fallback("http://[::1]"), http("[::1]", 80));
-        assert_eq!(parse_fallback("unix:/run/main.sock"), Some(Fallback::Unix { path: "/run/main.sock".into() }));
-        for bad in ["https://x", "unix:rel", "http://", "http://x:99999", "http://x/path"] {
+        let tcp = |host: &str, port, tls| Some(InstanceLocation::Tcp { host: host.to_owned(), port, tls });
+        assert_eq!(parse_fallback("http://localhost:8008"), tcp("localhost", 8008, false));
+        assert_eq!(parse_fallback("http://[::1]:8008/"), tcp("[::1]", 8008, false));
+        assert_eq!(parse_fallback("http://[::1]"), tcp("[::1]", 80, false));
+        assert_eq!(parse_fallback("https://main.lab"), tcp("main.lab", 443, true));
+        let unix = InstanceLocation::Unix { path: "/run/main.sock".into() };
+        assert_eq!(parse_fallback("unix:/run/main.sock"), Some(unix));
+        for bad in ["ftp://x", "unix:rel", "http://", "https://", "http://x:99999", "http://x/path", "http://u@x"] {
             assert_eq!(parse_fallback(bad), None, "{bad}");
         }
     }

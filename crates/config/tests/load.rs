@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use myelin_config::{Bind, Config, ConfigError, Fallback, InstanceLocation, load};
+use myelin_config::{Bind, Config, ConfigError, InstanceLocation, load};
 
 const HOMESERVER: &str = "
 server_name: lab.test
@@ -43,7 +43,7 @@ fn a_usual_worker() {
     assert_eq!(config.worker.listeners.len(), 2);
     assert!(matches!(config.worker.listeners[1].bind, Bind::Unix { mode: 0o660, .. }));
     assert!(config.worker.listeners[1].x_forwarded && !config.worker.listeners[0].x_forwarded);
-    assert!(matches!(config.worker.fallback, Some(Fallback::Http { port: 8008, .. })));
+    assert!(matches!(config.worker.fallback, Some(InstanceLocation::Tcp { port: 8008, tls: false, .. })));
     assert!(config.warnings.iter().any(|warning| warning.contains("manhole")));
 }
 
@@ -68,6 +68,8 @@ fn refusals_name_file_key_and_reason() {
         ("redis: {enabled: false}", "redis.enabled: workers need Redis"),
         ("database: {name: sqlite3}", "database.name"),
         ("worker_app: synapse.app.homeserver", "worker_app"),
+        ("server_name: 'lab.test/x'", "3.yaml: server_name: lab.test/x is not a host name"),
+        ("soft_file_limit: -1", "soft_file_limit: must not be negative"),
         ("worker_listeners: [{type: http, path: /x, mode: '660'}]", "worker_listeners[0].mode"),
         ("worker_replication_http_port: 1", "worker_replication_http_port"),
         ("presence: {sync_online_timeout: soon}", "presence.sync_online_timeout"),

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use myelin_model::stream::RowError;
 use myelin_model::{Row, StreamName};
 use myelin_replication::Command;
 use serde_json::Value;
@@ -17,6 +16,7 @@ use crate::positions::{Announced, Connection};
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
 pub(crate) enum Line {
     /// A new connection: nothing counts until its positions have come.
     Connected,
@@ -56,7 +56,8 @@ impl StreamTask {
                 self.begin_anew(&mut lines);
                 continue;
             }
-            self.line(line).await;
+            let shared = Arc::clone(&self.shared);
+            shared.stats.process.run(self.line(line)).await;
         }
     }
 
@@ -72,9 +73,7 @@ impl StreamTask {
         match line {
             Line::Connected => self.connection.begin_anew(),
             Line::Rdata { instance, token, row, received } => {
-                // The position counts all the same.
-                let skipped = |error: &RowError| tracing::warn!("skipping a row: {error}");
-                let row = self.stream.parse_row(&row).inspect_err(skipped).ok();
+                let row = parse(self.stream, &row);
                 let was_connected = self.connection.is_connected(&instance);
                 let rows = self.connection.rdata(&instance, token, row, self.current(&instance));
                 if was_connected && !self.connection.is_connected(&instance) {
@@ -164,17 +163,16 @@ impl StreamTask {
     }
 }
 
+/// What cannot be understood is skipped; its position counts all the same.
+fn parse(stream: StreamName, row: &Value) -> Option<Row> {
+    stream.parse_row(row).inspect_err(|error| tracing::warn!("skipping a row: {error}")).ok()
+}
+
 /// Rows of one position are one update.
 fn group(stream: StreamName, rows: Vec<(i64, Value)>) -> Vec<(i64, Vec<Row>)> {
     let mut updates: Vec<(i64, Vec<Row>)> = Vec::new();
     for (token, row) in rows {
-        let row = match stream.parse_row(&row) {
-            Ok(row) => Some(row),
-            Err(error) => {
-                tracing::warn!("skipping a row: {error}");
-                None
-            }
-        };
+        let row = parse(stream, &row);
         match updates.last_mut() {
             Some((last, rows)) if *last == token => rows.extend(row),
             _ => updates.push((token, row.into_iter().collect())),

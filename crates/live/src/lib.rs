@@ -114,6 +114,7 @@ impl State {
             sticky_events: self.position(StreamName::StickyEvents),
             quarantined_media: self.position(StreamName::QuarantinedMedia),
             profile_updates: self.persisted_upto(StreamName::ProfileUpdates),
+            newer: None,
         }
     }
 }

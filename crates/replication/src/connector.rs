@@ -1,43 +1,78 @@
-//! Connections to the processes of the instance_map. Answers to `synapse/http/replicationagent.py`.
+//! Connections to other processes, over unix sockets, TCP and TLS: for HTTP replication, the fallback and the Matrix
+//! Authentication Service. Answers to `synapse/http/replicationagent.py`.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use myelin_config::InstanceLocation;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tower::Service;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// Stands before the quoted path of a unix socket, where a URL has its host; no host name begins so.
 const UNIX: &str = "unix_";
 
-/// What opens plain connections.
+/// Opens connections, TLS included.
+pub type Connector = HttpsConnector<PlainConnector>;
+
+/// What opens plain connections, or the plain part of encrypted ones.
 #[derive(Clone)]
-pub(crate) struct Connector;
+pub struct PlainConnector {
+    proxies: Option<Proxies>,
+}
 
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment, as Synapse's client in Rust takes them.
+#[derive(Clone, Debug)]
+pub struct Proxies(Arc<Matcher>);
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl Proxies {
+    pub fn from_env() -> Self {
+        Self(Arc::new(Matcher::from_env()))
+    }
 
-impl Connection for Box<dyn Stream> {
-    fn connected(&self) -> Connected {
-        Connected::new()
+    /// `Proxy-Authorization` of a request that the proxy itself reads; one over TLS it only conveys.
+    pub fn authorization(&self, uri: &Uri) -> Option<HeaderValue> {
+        self.0.intercept(uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP))?.basic_auth().cloned()
     }
 }
 
+/// Which HTTP is spoken over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    Http1,
+    Http2,
+    /// What the other side prefers.
+    Any,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// An open connection.
+pub struct Reached {
+    stream: Box<dyn Stream>,
+    /// At the other end is a proxy that reads the requests.
+    by_proxy: bool,
+}
+
 /// Where a URL to this process begins.
-pub(crate) fn base_uri(location: &InstanceLocation) -> String {
+pub fn base_uri(location: &InstanceLocation) -> String {
     match location {
         InstanceLocation::Tcp { host, port, tls } => {
             let scheme = if *tls { "https" } else { "http" };
@@ -52,9 +87,9 @@ pub(crate) fn base_uri(location: &InstanceLocation) -> String {
     }
 }
 
-/// TLS for the processes that have it; certificates are verified against those of the system.
-pub(crate) fn with_tls(instances: &BTreeMap<String, InstanceLocation>) -> HttpsConnector<Connector> {
-    let tls = instances.values().any(|location| matches!(location, InstanceLocation::Tcp { tls: true, .. }));
+/// Certificates are verified against those of the system, which are read only if `tls` is needed.
+pub fn connector(tls: bool, versions: Versions, proxies: Option<Proxies>) -> Connector {
+    let plain = PlainConnector { proxies };
     let builder = if tls { HttpsConnectorBuilder::new().with_native_roots() } else { Err(io::Error::other("no TLS")) };
     let builder = match builder {
         Ok(builder) => builder,
@@ -65,15 +100,20 @@ pub(crate) fn with_tls(instances: &BTreeMap<String, InstanceLocation>) -> HttpsC
             HttpsConnectorBuilder::new().with_tls_config(no_roots())
         }
     };
-    builder.https_or_http().enable_http1().wrap_connector(Connector)
+    let builder = builder.https_or_http();
+    match versions {
+        Versions::Http1 => builder.enable_http1().wrap_connector(plain),
+        Versions::Http2 => builder.enable_http2().wrap_connector(plain),
+        Versions::Any => builder.enable_all_versions().wrap_connector(plain),
+    }
 }
 
 fn no_roots() -> ClientConfig {
     ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
 }
 
-impl tower::Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Stream>>;
+impl Service<Uri> for PlainConnector {
+    type Response = TokioIo<Reached>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -82,9 +122,16 @@ impl tower::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let proxy = self.proxies.as_ref().and_then(|proxies| proxies.0.intercept(&uri));
         Box::pin(async move {
-            let stream = tokio::time::timeout(CONNECT_WITHIN, connect(&uri)).await;
-            stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(TokioIo::new)
+            let connecting = async {
+                match proxy {
+                    Some(proxy) => connect_by(&proxy, uri).await,
+                    None => Ok(TokioIo::new(Reached { stream: connect(&uri).await?, by_proxy: false })),
+                }
+            };
+            let stream = tokio::time::timeout(CONNECT_WITHIN, connecting).await;
+            stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
         })
     }
 }
@@ -97,14 +144,87 @@ async fn connect(uri: &Uri) -> io::Result<Box<dyn Stream>> {
         return Ok(Box::new(UnixStream::connect(path).await?));
     }
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(default))).await?;
     stream.set_nodelay(true)?;
     Ok(Box::new(stream))
+}
+
+/// A tunnel for what is encrypted; the rest is for the proxy to read.
+async fn connect_by(proxy: &Intercept, uri: Uri) -> io::Result<TokioIo<Reached>> {
+    if proxy.uri().scheme() != Some(&Scheme::HTTP) {
+        return Err(io::Error::other("only proxies at http:// are supported"));
+    }
+    if uri.scheme() != Some(&Scheme::HTTPS) {
+        return Ok(TokioIo::new(Reached { stream: connect(proxy.uri()).await?, by_proxy: true }));
+    }
+    let mut tunnel = Tunnel::new(proxy.uri().clone(), PlainConnector { proxies: None });
+    if let Some(authorization) = proxy.basic_auth() {
+        tunnel = tunnel.with_auth(authorization.clone());
+    }
+    tunnel.call(uri).await.map_err(io::Error::other)
+}
+
+impl Connection for Reached {
+    fn connected(&self) -> Connected {
+        Connected::new().proxy(self.by_proxy)
+    }
+}
+
+impl AsyncRead for Reached {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Reached {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// The error with its sources: hyper's own text says only "client error (Connect)".
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::Empty;
+    use hyper::body::Incoming;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     #[test]
     fn places_become_urls() {
@@ -115,5 +235,48 @@ mod tests {
         let unix = base_uri(&InstanceLocation::Unix { path: "/run/a_b%.sock".into() });
         assert_eq!(unix, "http://unix__2Frun_2Fa_5Fb_25_2Esock");
         assert!(unix.parse::<Uri>().is_ok());
+    }
+
+    /// The head of the one request that arrives, and the whole answer to it.
+    async fn answer_once(listener: &TcpListener, answer: &str) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(head).unwrap()
+    }
+
+    #[tokio::test]
+    async fn proxies_of_the_environment() {
+        const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let (proxy, direct) = (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
+        let (proxy, direct) = (proxy.unwrap(), direct.unwrap());
+        let (place, port) = (proxy.local_addr().unwrap(), direct.local_addr().unwrap().port());
+        let matcher = Matcher::builder().all(format!("http://user:pass@{place}")).no("localhost").build();
+        let proxies = Proxies(Arc::new(matcher));
+        let client: Client<_, Empty<Bytes>> =
+            Client::builder(TokioExecutor::new()).build(connector(false, Versions::Any, Some(proxies.clone())));
+        let get = |uri: &str| client.get(uri.parse().unwrap());
+
+        // What is not encrypted, the proxy reads.
+        let (head, answer) = tokio::join!(answer_once(&proxy, OK), get("http://mas.test/introspect"));
+        assert!(head.starts_with("GET http://mas.test/introspect HTTP/1.1\r\n"), "{head}");
+        assert_eq!(answer.map(|answer: Response<Incoming>| answer.status()).unwrap(), 200);
+        let authorization = |uri: &str| proxies.authorization(&uri.parse().unwrap());
+        assert_eq!(authorization("http://mas.test/").unwrap(), "Basic dXNlcjpwYXNz");
+        assert!(authorization("https://mas.test/").is_none() && authorization("http://localhost/").is_none());
+
+        // What is, goes through a tunnel; here the proxy refuses it.
+        let refused = "HTTP/1.1 403 Forbidden\r\n\r\n";
+        let (head, answer) = tokio::join!(answer_once(&proxy, refused), get("https://mas.test/introspect"));
+        assert!(head.starts_with("CONNECT mas.test:443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("Proxy-Authorization: Basic dXNlcjpwYXNz\r\n"), "{head}");
+        assert!(answer.unwrap_err().is_connect());
+
+        let uri = format!("http://localhost:{port}/introspect");
+        let (head, answer) = tokio::join!(answer_once(&direct, OK), get(&uri));
+        assert!(head.starts_with("GET /introspect HTTP/1.1\r\n") && answer.is_ok(), "{head}");
     }
 }

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use myelin_config::{Config, InstanceLocation};
@@ -17,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::connector::{Connector, base_uri, with_tls};
+use crate::connector::{Connector, Versions, base_uri, connector, describe};
 
 /// Python quotes everything but these.
 const SAFE: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -69,7 +68,7 @@ pub struct Updates {
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
     /// Where requests to each instance begin: `http://host:port`.
     bases: BTreeMap<String, String>,
     /// `Bearer …`
@@ -91,11 +90,12 @@ impl Client {
     /// `instances` by wire name.
     pub fn of(instances: &BTreeMap<String, InstanceLocation>, secret: Option<&str>) -> Self {
         let bases = instances.iter().map(|(name, location)| (name.clone(), base_uri(location))).collect();
+        let tls = instances.values().any(InstanceLocation::is_tls);
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_timer(TokioTimer::new())
-            .build(with_tls(instances));
+            .build(connector(tls, Versions::Http1, None));
         let authorization = secret.map(|secret| format!("Bearer {secret}"));
         Self(Arc::new(Inner { http, bases, authorization }))
     }
@@ -213,17 +213,6 @@ pub enum Repeat {
 fn path(name: &str, args: &[&str]) -> String {
     let args: Vec<String> = args.iter().map(|arg| utf8_percent_encode(arg, &SAFE).to_string()).collect();
     format!("/_synapse/replication/{name}/{}", args.join("/"))
-}
-
-/// The error with its sources: hyper's own text says only "client error (Connect)".
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 fn unreachable(instance: &str, reason: String) -> HttpError {

@@ -1,8 +1,8 @@
-//! Redis and HTTP replication. Answers to `synapse/replication/`.
+//! Redis and HTTP replication, and how other processes are reached. Answers to `synapse/replication/`.
 //!
 //! Architecture invariants: `protocol` does no IO and cannot panic on input; every queue here is bounded.
 
-mod connector;
+pub mod connector;
 pub mod http;
 pub mod protocol;
 mod publisher;

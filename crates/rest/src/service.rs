@@ -40,7 +40,7 @@ impl App {
     pub fn new(config: &Config, handlers: Arc<Handlers>) -> Result<Self, AppError> {
         Ok(Self {
             table: Table::new()?,
-            upstream: config.worker.fallback.clone().and_then(Upstream::new),
+            upstream: config.worker.fallback.as_ref().map(Upstream::new).transpose()?,
             metrics: Metrics::new(&config.server.server_name)?,
             well_known: config.discovery.clone(),
             has_modules: !config.server.modules.is_empty(),
@@ -67,6 +67,8 @@ impl App {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    #[error("the address of the fallback: {0}")]
+    Fallback(#[from] http::uri::InvalidUri),
     #[error("route table: {0}")]
     Routes(#[from] regex::Error),
     #[error("metrics: {0}")]
@@ -157,6 +159,7 @@ async fn serve(State(site): State<Site>, request: Request<Body>) -> Response {
     let notes = Arc::new(Notes::default());
     let seen = Seen::of(&site, &request);
     let (client, user_agent) = (Arc::clone(&seen.client), Arc::clone(&seen.user_agent));
+    let usage = Arc::clone(&notes.usage);
     let work = async move {
         // Dropped with this future if the client goes away first.
         let tracker = Tracker::start(site.clone(), seen, found.servlet(), Arc::clone(&notes));
@@ -164,7 +167,7 @@ async fn serve(State(site): State<Site>, request: Request<Body>) -> Response {
         let (response, fallback) = asked.answer(found, request).await;
         tracker.follow(response, fallback)
     };
-    work.instrument(span).await
+    usage.charge(work.instrument(span)).await
 }
 
 /// A request's surroundings.

@@ -5,6 +5,8 @@ use serde::Deserialize;
 
 use crate::{Storage, StorageError};
 
+const TYPE: &str = "io.element.synapse.admin_client_config";
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AdminClientConfig {
     pub return_soft_failed_events: bool,
@@ -21,14 +23,14 @@ struct Content {
 impl Storage {
     /// Nothing at all for users who are not server admins.
     pub async fn get_admin_client_config_for_user(&self, user_id: &str) -> Result<AdminClientConfig, StorageError> {
-        let row: Option<(String,)> = sqlx::query_as(
-            "SELECT a.content FROM account_data AS a JOIN users AS u ON u.name = a.user_id
-             WHERE a.user_id = $1 AND a.account_data_type = 'io.element.synapse.admin_client_config' AND u.admin = 1",
-        )
-        .bind(user_id)
-        .fetch_optional(self.pool())
-        .await?;
-        let content: Content = row.and_then(|(text,)| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let data = self.get_global_account_data_for_user(user_id).await?;
+        let Some((_, content)) = data.iter().find(|(kind, _)| &**kind == TYPE) else {
+            return Ok(AdminClientConfig::default());
+        };
+        if !self.is_server_admin(user_id).await? {
+            return Ok(AdminClientConfig::default());
+        }
+        let content: Content = serde_json::from_str(content).unwrap_or_default();
         let soft_failed = content.return_soft_failed_events;
         Ok(AdminClientConfig {
             return_soft_failed_events: soft_failed,
@@ -38,10 +40,6 @@ impl Storage {
 
     /// `is_server_admin`.
     pub async fn is_server_admin(&self, user_id: &str) -> Result<bool, StorageError> {
-        let row: Option<(i32,)> = sqlx::query_as("SELECT 1 FROM users WHERE name = $1 AND admin = 1")
-            .bind(user_id)
-            .fetch_optional(self.pool())
-            .await?;
-        Ok(row.is_some())
+        Ok(self.get_user_by_id(user_id).await?.is_some_and(|user| user.is_admin))
     }
 }

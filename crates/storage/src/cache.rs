@@ -78,14 +78,13 @@ const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_w
 const MAX_WARNED: usize = 1_000;
 
 /// Functions of Synapse that are cached there and not here: nothing to do, and nothing to warn of.
-const NOT_CACHED_HERE: [&str; 71] = [
+const NOT_CACHED_HERE: [&str; 68] = [
     "_get_bare_e2e_cross_signing_keys",
     "_get_cached_user_device",
     "_get_current_state_event_id",
     "_get_e2e_cross_signing_signatures_for_device",
     "_get_e2e_device_keys_for_federation_query_inner",
     "_get_joined_profile_from_event_id",
-    "_get_linearized_receipts_for_room",
     "_get_max_event_pos",
     "_get_membership_from_event_id",
     "_get_partial_state_servers_at_join",
@@ -116,7 +115,6 @@ const NOT_CACHED_HERE: [&str; 71] = [
     "get_monthly_active_count_by_service",
     "get_number_joined_users_in_room",
     "get_partial_rooms",
-    "get_ratelimit_for_user",
     "get_relations_for_event",
     "get_retention_policy_for_room",
     "get_room_encryption",
@@ -131,7 +129,6 @@ const NOT_CACHED_HERE: [&str; 71] = [
     "get_thread_id_for_receipts",
     "get_thread_participated",
     "get_threads",
-    "get_unread_event_push_actions_by_room_for_user",
     "get_user_by_access_token",
     "get_user_by_external_id",
     "get_user_by_id",
@@ -176,9 +173,10 @@ impl Storage {
             }
             Row::StateAll { room_id } => self.invalidate_all_state(room_id),
             Row::Receipt(receipt) => {
-                for name in ["_get_linearized_receipts_for_room", "get_unread_event_push_actions_by_room_for_user"] {
-                    self.forget(name, &[&receipt.room_id]);
-                }
+                self.forget("_get_linearized_receipts_for_room", &[&receipt.room_id]);
+                // Synapse drops what is unread for everybody. Only its user's counts depend on a receipt.
+                let keys: [&str; 2] = [&receipt.room_id, &receipt.user_id];
+                self.forget("get_unread_event_push_actions_by_room_for_user", &keys);
                 let keys: [&str; 2] = [&receipt.user_id, &receipt.receipt_type];
                 self.forget("_get_receipts_for_user_with_orderings", &keys);
             }
@@ -310,6 +308,7 @@ impl Storage {
 
     fn invalidate_for_event(&self, event: &EventRow) {
         let room_id: &str = &event.room_id;
+        self.forget_room_reads(&event.room_id);
         self.forget("_get_event_cache", &[&event.event_id]);
         self.forget("_get_membership_from_event_id", &[&event.event_id]);
         self.forget("have_seen_event", &[room_id, &event.event_id]);

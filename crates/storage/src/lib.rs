@@ -32,9 +32,12 @@ pub mod registration;
 pub mod relations;
 mod replication;
 mod retry;
+mod room;
 mod room_caches;
+mod room_reads;
 pub mod roommember;
 pub mod state;
+pub mod state_deltas;
 mod state_groups;
 pub mod stream;
 pub mod tables;
@@ -53,11 +56,14 @@ use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
+pub use myelin_caches::usage;
 pub use pool::CacheSizes;
 pub use replication::StreamUpdates;
 
 /// Misses of concurrent callers become one statement.
 pub(crate) type Loader<K, V> = myelin_caches::Loader<K, V, StorageError>;
+/// The same of what becomes stale in groups.
+pub(crate) type Groups<G, K, V> = myelin_caches::Groups<G, K, V, StorageError>;
 
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
@@ -76,6 +82,7 @@ struct Inner {
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
     rooms: room_caches::RoomCaches,
+    room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
 }
@@ -102,6 +109,7 @@ impl Storage {
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
@@ -135,6 +143,10 @@ impl Storage {
     /// State, members and what else is remembered of rooms.
     pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
         &self.0.rooms
+    }
+
+    pub(crate) fn room_reads(&self) -> &room_reads::RoomReads {
+        &self.0.room_reads
     }
 
     /// Account data, push rules and keys of users.

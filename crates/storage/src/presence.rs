@@ -1,5 +1,6 @@
 //! Presence as it was last written. Answers to `synapse/storage/databases/main/presence.py`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use myelin_model::presence::PresenceState;
@@ -32,11 +33,20 @@ impl Storage {
         .await?;
         Ok(rows.into_iter().map(state).collect())
     }
+
     /// `get_presence_for_users`: users that never had a presence are left out.
-    pub async fn get_presence_for_users(&self, user_ids: &[Arc<str>]) -> Result<Vec<PresenceState>, StorageError> {
-        if user_ids.is_empty() {
-            return Ok(Vec::new());
-        }
+    pub async fn get_presence_for_users(
+        &self,
+        user_ids: Vec<Arc<str>>,
+    ) -> Result<Vec<Arc<PresenceState>>, StorageError> {
+        let found = self.users().presence.get_many(user_ids, self, Self::load_presence).await?;
+        Ok(found.into_values().flatten().collect())
+    }
+
+    async fn load_presence(
+        self,
+        user_ids: Vec<Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, Option<Arc<PresenceState>>>, StorageError> {
         let ids: Vec<&str> = user_ids.iter().map(|id| &**id).collect();
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT DISTINCT ON (user_id) user_id, state, last_active_ts, last_federation_update_ts,
@@ -46,7 +56,10 @@ impl Storage {
         .bind(ids)
         .fetch_all(self.pool())
         .await?;
-        Ok(rows.into_iter().map(state).collect())
+        let mut states: HashMap<Arc<str>, Option<Arc<PresenceState>>> =
+            user_ids.into_iter().map(|user_id| (user_id, None)).collect();
+        states.extend(rows.into_iter().map(state).map(|state| (Arc::clone(&state.user_id), Some(Arc::new(state)))));
+        Ok(states)
     }
 
     /// `_get_full_presence_stream_token_for_user`: whoever syncs from before it gets everybody's presence.

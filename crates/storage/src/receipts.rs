@@ -10,6 +10,9 @@ use crate::{Storage, StorageError};
 
 #[derive(Clone, Debug)]
 pub struct ReceiptInRoom {
+    /// Who wrote it down, and where in the stream.
+    pub instance: Arc<str>,
+    pub position: i64,
     pub receipt_type: String,
     pub user_id: String,
     pub event_id: String,
@@ -18,36 +21,75 @@ pub struct ReceiptInRoom {
     pub data: String,
 }
 
+impl ReceiptInRoom {
+    pub(crate) fn weight(&self) -> usize {
+        let thread_id = self.thread_id.as_ref().map_or(0, String::len);
+        200 + self.receipt_type.len() + self.user_id.len() + self.event_id.len() + thread_id + self.data.len()
+    }
+}
+
+/// Receipts of one room, and more than were asked for.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    after: Arc<[ReceiptInRoom]>,
+    lower: MultiWriterPosition,
+    upper: MultiWriterPosition,
+}
+
+impl Receipts {
+    /// Those within the bounds.
+    pub fn iter(&self) -> impl Iterator<Item = &ReceiptInRoom> {
+        let within =
+            |receipt: &&ReceiptInRoom| self.upper.covers_since(&self.lower, &receipt.instance, receipt.position);
+        self.after.iter().filter(within)
+    }
+}
+
+/// The room and after which position of its receipts.
+type Key = (Arc<str>, i64);
+
 impl Storage {
-    /// `_get_linearized_receipts_for_rooms`, before they are merged: those in (`lower`, `upper`].
-    pub async fn receipts_in_rooms(
+    /// `get_linearized_receipts_for_rooms`, before they are merged: those in (`lower`, `upper`].
+    ///
+    /// Remembered by lower bound: whoever is woken together has it in common. A later receipt makes the room stale
+    /// before any upper bound covers it.
+    pub async fn get_linearized_receipts_for_rooms(
         &self,
         room_ids: &[Arc<str>],
         lower: Option<&MultiWriterPosition>,
         upper: &MultiWriterPosition,
-    ) -> Result<HashMap<Arc<str>, Vec<ReceiptInRoom>>, StorageError> {
-        type Row = (i64, Option<String>, String, String, String, String, Option<String>, String);
-        if room_ids.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
+    ) -> Result<HashMap<Arc<str>, Receipts>, StorageError> {
+        let lower = lower.cloned().unwrap_or_default();
+        let keys: Vec<Key> = room_ids.iter().map(|room_id| (Arc::clone(room_id), lower.base)).collect();
+        let found = self.users().receipts.get_many(keys, self, Self::load_receipts).await?;
+        let receipts = |after| Receipts { after, lower: lower.clone(), upper: upper.clone() };
+        Ok(found.into_iter().map(|((room_id, _), after)| (room_id, receipts(after))).collect())
+    }
+
+    async fn load_receipts(self, keys: Vec<Key>) -> Result<HashMap<Key, Arc<[ReceiptInRoom]>>, StorageError> {
+        type Row = (i64, i64, Option<String>, String, String, String, Option<String>, String);
+        let (rooms, positions): (Vec<&str>, Vec<i64>) =
+            keys.iter().map(|(room, position)| (&**room, *position)).unzip();
+        // OFFSET 0 keeps the inner SELECT an index look-up per room.
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT stream_id, instance_name, room_id, receipt_type, user_id, event_id, thread_id, data
-             FROM receipts_linearized WHERE room_id = ANY($1) AND stream_id > $2 AND stream_id <= $3",
+            "SELECT k.n, r.stream_id, r.instance_name, r.receipt_type, r.user_id, r.event_id, r.thread_id, r.data
+             FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS k(room_id, position, n)
+             CROSS JOIN LATERAL (
+                 SELECT stream_id, instance_name, receipt_type, user_id, event_id, thread_id, data
+                 FROM receipts_linearized WHERE room_id = k.room_id AND stream_id > k.position OFFSET 0
+             ) AS r",
         )
-        .bind(ids)
-        .bind(lower.map_or(0, |lower| lower.base))
-        .bind(upper.max())
+        .bind(rooms)
+        .bind(positions)
         .fetch_all(self.pool())
         .await?;
-        let nowhere = MultiWriterPosition::from(0);
-        let mut rooms: HashMap<Arc<str>, Vec<ReceiptInRoom>> = HashMap::new();
-        for (position, instance, room_id, receipt_type, user_id, event_id, thread_id, data) in rows {
-            if upper.covers_since(lower.unwrap_or(&nowhere), &instance_or_master(instance), position) {
-                let receipt = ReceiptInRoom { receipt_type, user_id, event_id, thread_id, data };
-                rooms.entry(room_id.into()).or_default().push(receipt);
+        let mut by_key: Vec<Vec<ReceiptInRoom>> = vec![Vec::new(); keys.len()];
+        for (n, position, instance, receipt_type, user_id, event_id, thread_id, data) in rows {
+            if let Some(receipts) = usize::try_from(n - 1).ok().and_then(|n| by_key.get_mut(n)) {
+                let instance = instance_or_master(instance);
+                receipts.push(ReceiptInRoom { instance, position, receipt_type, user_id, event_id, thread_id, data });
             }
         }
-        Ok(rooms)
+        Ok(keys.into_iter().zip(by_key).map(|(key, receipts)| (key, receipts.into())).collect())
     }
 }

@@ -8,6 +8,8 @@ use sqlx::{Error, Execute, Postgres, SqlStr};
 
 use crate::health::is_connection_lost;
 
+/// First words of statements; there are no others here.
+const VERBS: [&str; 5] = ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"];
 /// How often one statement is tried, connecting included.
 const MAX_ATTEMPTS: u32 = 6;
 /// Before the second attempt, and twice as long before each further one: 3 s in all.
@@ -19,6 +21,8 @@ pub(crate) struct Statement {
     sql: SqlStr,
     arguments: Option<PgArguments>,
     persistent: bool,
+    /// The first word, as a metric names it.
+    pub verb: &'static str,
     /// It changes nothing, or nothing more the second time; an INSERT may have been done before the connection broke.
     pub may_run_again: bool,
 }
@@ -28,9 +32,14 @@ impl Statement {
         let arguments = query.take_arguments().map_err(Error::Encode)?;
         let persistent = query.persistent();
         let sql = query.sql();
-        let may_run_again = !sql.as_str().trim_start().starts_with("INSERT");
-        Ok(Self { sql, arguments, persistent, may_run_again })
+        let verb = verb(sql.as_str());
+        Ok(Self { sql, arguments, persistent, verb, may_run_again: verb != "INSERT" })
     }
+}
+
+fn verb(sql: &str) -> &'static str {
+    let first = sql.split_whitespace().next().unwrap_or_default();
+    VERBS.into_iter().find(|verb| first.eq_ignore_ascii_case(verb)).unwrap_or("other")
 }
 
 impl Execute<'_, Postgres> for Statement {

@@ -13,6 +13,8 @@ use crate::state_groups::StateGroups;
 use crate::{CacheSizes, Loader};
 
 pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
+/// Ids by id.
+pub(crate) type Ids = Arc<Loader<Arc<str>, Arc<HashSet<Arc<str>>>>>;
 
 pub(crate) struct RoomCaches {
     pub(crate) state_groups: Arc<StateGroups>,
@@ -20,10 +22,10 @@ pub(crate) struct RoomCaches {
     pub(crate) state_group_of: Arc<Loader<Arc<str>, i64>>,
     pub(crate) current_state: ById<Arc<StateMap>>,
     pub(crate) room_summary: ById<Arc<RoomSummary>>,
-    pub(crate) joined_users: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) joined_users: Ids,
     pub(crate) profiles: ById<Profiles>,
     pub(crate) memberships_of: ById<Arc<Vec<RoomsForUser>>>,
-    pub(crate) rooms_of: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) rooms_of: Ids,
     pub(crate) forgotten_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) ignored_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
@@ -42,10 +44,10 @@ impl RoomCaches {
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
-            joined_users: by_id(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 64),
+            joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 64)),
             profiles: by_id(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 200),
             memberships_of: by_id(sizes.bytes(32 << 20), |_, rooms| 64 + rooms.len() * 250),
-            rooms_of: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
+            rooms_of: Arc::new(Loader::new(ids, |_, rooms| 64 + rooms.len() * 64)),
             forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
@@ -61,10 +63,10 @@ impl RoomCaches {
     fn register(&self, registry: &Registry) {
         by_first_key(registry, "get_partial_current_state_ids", &self.current_state);
         by_first_key(registry, "get_room_summary", &self.room_summary);
-        by_first_key(registry, "get_users_in_room", &self.joined_users);
+        by_key(registry, "get_users_in_room", &self.joined_users);
         by_first_key(registry, "get_users_in_room_with_profiles", &self.profiles);
         by_first_key(registry, "_get_rooms_for_local_user_where_membership_is_inner", &self.memberships_of);
-        by_first_key(registry, "get_rooms_for_user", &self.rooms_of);
+        by_key(registry, "get_rooms_for_user", &self.rooms_of);
         by_first_key(registry, "get_forgotten_rooms_for_user", &self.forgotten_by);
         by_first_key(registry, "ignored_users", &self.ignored_by);
         let (partial_state, watched) = (Arc::clone(&self.partial_state), Arc::clone(&self.partial_state));
@@ -91,7 +93,11 @@ pub(crate) fn by_first_key<V: Clone + Send + Sync + 'static>(registry: &Registry
     });
 }
 
-fn by_key<V: Clone + Send + Sync + 'static>(registry: &Registry, name: &'static str, cache: &Arc<Loader<Arc<str>, V>>) {
+pub(crate) fn by_key<V: Clone + Send + Sync + 'static>(
+    registry: &Registry,
+    name: &'static str,
+    cache: &Arc<Loader<Arc<str>, V>>,
+) {
     let (cache, watched) = (Arc::clone(cache), Arc::clone(cache));
     registry.watch(name, move || watched.cache().stats());
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {

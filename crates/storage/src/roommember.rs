@@ -1,6 +1,6 @@
 //! Who is in which room. Answers to `synapse/storage/databases/main/roommember.py`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::position::EventPosition;
@@ -28,6 +28,7 @@ pub struct ProfileInfo {
     pub avatar_url: Option<String>,
 }
 
+pub type IdSet = Arc<HashSet<Arc<str>>>;
 pub type Profiles = Arc<Vec<(Arc<str>, ProfileInfo)>>;
 
 /// `get_room_summary`.
@@ -113,27 +114,43 @@ impl Storage {
     }
 
     /// `get_rooms_for_user`: where the user, local or remote, is joined.
-    pub async fn get_rooms_for_user(&self, user_id: &str) -> Result<Arc<HashSet<Arc<str>>>, StorageError> {
-        let load = || {
-            self.ids(
-                "SELECT room_id FROM current_state_events
-                 WHERE type = 'm.room.member' AND membership = 'join' AND state_key = $1",
-                user_id,
-            )
-        };
-        self.caches().rooms_of.get_or_load(Arc::from(user_id), load).await
+    pub async fn get_rooms_for_user(&self, user_id: &str) -> Result<IdSet, StorageError> {
+        let rooms = self.caches().rooms_of.get(Arc::from(user_id), self, Self::load_rooms_of).await?;
+        Ok(rooms.unwrap_or_default())
+    }
+
+    /// `get_rooms_for_users`.
+    pub async fn get_rooms_for_users(
+        &self,
+        user_ids: impl IntoIterator<Item = Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+        self.caches().rooms_of.get_many(user_ids, self, Self::load_rooms_of).await
+    }
+
+    async fn load_rooms_of(self, user_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+        let statement = "SELECT state_key, room_id FROM current_state_events
+             WHERE type = 'm.room.member' AND membership = 'join' AND state_key = ANY($1)";
+        self.ids_by_id(statement, user_ids).await
     }
 
     /// `get_users_in_room`: the joined ones.
-    pub async fn get_users_in_room(&self, room_id: &str) -> Result<Arc<HashSet<Arc<str>>>, StorageError> {
-        let load = || {
-            self.ids(
-                "SELECT state_key FROM current_state_events
-                 WHERE type = 'm.room.member' AND room_id = $1 AND membership = 'join'",
-                room_id,
-            )
-        };
-        self.caches().joined_users.get_or_load(Arc::from(room_id), load).await
+    pub async fn get_users_in_room(&self, room_id: &str) -> Result<IdSet, StorageError> {
+        let users = self.caches().joined_users.get(Arc::from(room_id), self, Self::load_users_in).await?;
+        Ok(users.unwrap_or_default())
+    }
+
+    /// `get_users_in_room`, of many rooms at once.
+    pub async fn get_users_in_rooms(
+        &self,
+        room_ids: impl IntoIterator<Item = Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+        self.caches().joined_users.get_many(room_ids, self, Self::load_users_in).await
+    }
+
+    async fn load_users_in(self, room_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+        let statement = "SELECT room_id, state_key FROM current_state_events
+             WHERE type = 'm.room.member' AND membership = 'join' AND room_id = ANY($1)";
+        self.ids_by_id(statement, room_ids).await
     }
 
     /// `get_forgotten_rooms_for_user`.
@@ -236,6 +253,24 @@ impl Storage {
             Ok(Arc::new(rows.into_iter().map(user).collect()))
         };
         self.caches().profiles.get_or_load(Arc::from(room_id), load).await
+    }
+
+    /// The second column of a statement by the first, which is one of `keys`.
+    async fn ids_by_id(
+        &self,
+        statement: &'static str,
+        keys: Vec<Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+        let ids: Vec<&str> = keys.iter().map(|id| &**id).collect();
+        let rows: Vec<(String, String)> = sqlx::query_as(statement).bind(ids).fetch_all(self.pool()).await?;
+        let mut found: HashMap<Arc<str>, HashSet<Arc<str>>> =
+            keys.into_iter().map(|key| (key, HashSet::new())).collect();
+        for (key, id) in rows {
+            if let Some(ids) = found.get_mut(&*key) {
+                ids.insert(Arc::from(id));
+            }
+        }
+        Ok(found.into_iter().map(|(key, ids)| (key, Arc::new(ids))).collect())
     }
 
     /// The single column of a statement with one parameter.

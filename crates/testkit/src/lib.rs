@@ -1,5 +1,6 @@
 //! Throw-away services for tests, the demo and benchmarks: the real Synapse, Postgres, Redis and nginx.
 
+pub mod certificate;
 pub mod database;
 pub mod http;
 pub mod nginx;

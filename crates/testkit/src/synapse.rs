@@ -43,10 +43,19 @@ impl Synapse {
         Self::start_with(folder, extra, &[])
     }
 
+    /// On a cluster that has a database `synapse`, empty or a Synapse's of the same name.
+    pub fn start_on(postgres: Postgres, folder: &Path, extra: &str) -> Result<Self> {
+        Self::start_all(postgres, folder, extra, &[])
+    }
+
     /// The same with stream writers beside the main process: `writers::SEPARATE`, for one.
     pub fn start_with(folder: &Path, extra: &str, topology: Topology<'_>) -> Result<Self> {
         let postgres = Postgres::start(folder)?;
         postgres.create_database("synapse")?;
+        Self::start_all(postgres, folder, extra, topology)
+    }
+
+    fn start_all(postgres: Postgres, folder: &Path, extra: &str, topology: Topology<'_>) -> Result<Self> {
         let redis = Redis::start(folder)?;
         let (main_port, replication) = (free_port()?, free_port()?);
         let planned = writers::plan(topology)?;
@@ -117,11 +126,17 @@ impl Synapse {
 
     /// Myelin as the restricted role of `migrations-readonly/`, with the main process as its fallback.
     pub fn start_myelin(&self, program: &Path, name: &str) -> Result<(u16, Service)> {
+        let (port, command) = self.myelin_command(program, name)?;
+        self.start_worker(name, port, command)
+    }
+
+    /// The command of such a Myelin and its port, with its yaml and its role in place.
+    pub fn myelin_command(&self, program: &Path, name: &str) -> Result<(u16, Command)> {
         let port = free_port()?;
         let worker = self.worker_config(name, port, &self.myelin_yaml(self.postgres.port)?)?;
         let mut command = Command::new(program);
         command.arg("-c").arg(self.config()).arg("-c").arg(worker);
-        self.start_worker(name, port, command)
+        Ok((port, command))
     }
 
     /// What a Myelin's yaml has more than a Python worker's: its fallback, and a role of its own in the database.
@@ -135,7 +150,8 @@ impl Synapse {
         ))
     }
 
-    fn start_worker(&self, name: &str, port: u16, command: Command) -> Result<(u16, Service)> {
+    /// Runs a worker's command until it is healthy; its output goes to `name.log`.
+    pub fn start_worker(&self, name: &str, port: u16, command: Command) -> Result<(u16, Service)> {
         let mut service = Service::start(name, &self.folder, command)?;
         service.wait_until(Duration::from_mins(1), || http::is_healthy(port))?;
         Ok((port, service))

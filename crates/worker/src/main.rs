@@ -85,7 +85,7 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let stats = follower.stats();
     let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands.clone()));
     let app = Arc::new(App::new(config, Arc::clone(&handlers))?);
-    metrics::register(&app.metrics, &storage, &live, stats, commands)?;
+    metrics::register(&app.metrics, &storage, &live, Arc::clone(&handlers), stats, commands)?;
     warn_of_gaps(config, &app);
     // Listeners are bound before anything else is spawned: a port in use ends the start.
     let tasks = TaskTracker::new();

@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("myelin-storage", &["model", "config", "caches"]),
     ("myelin-follower", &["model", "config", "live", "replication", "storage"]),
     ("myelin-handlers", &["model", "config", "caches", "live", "replication", "storage"]),
-    ("myelin-rest", &["model", "config", "handlers"]),
+    ("myelin-rest", &["model", "config", "replication", "handlers"]),
     ("myelin", &["model", "config", "live", "replication", "storage", "follower", "handlers", "rest"]),
 ];
 

@@ -40,7 +40,11 @@ fn refused_configurations(synapse: &Synapse) -> Result<()> {
         ("database: {name: sqlite3}", "database.name", "workers need Postgres"),
         ("redis: {enabled: false}", "redis.enabled", "workers need Redis"),
         ("worker_replication_http_port: 9093", "worker_replication_http_port", "no longer supported"),
-        ("myelin: {fallback: 'https://x'}", "myelin.fallback", "must be http://host:port or unix:/path"),
+        (
+            "myelin: {fallback: 'ftp://x'}",
+            "myelin.fallback",
+            "must be http://host:port, https://host:port or unix:/path",
+        ),
     ] {
         let message = refusal(command(synapse, "refused", free_port()?, &format!("{extra}\n"))?)?;
         let place = format!("refused.yaml: {key}: ");

@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, PROXY_AUTHORIZATION};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use myelin_caches::Cache;
 use myelin_config::Mas;
 use myelin_model::{MatrixError, Requester};
+use myelin_replication::connector::{Connector, Proxies, Versions, connector, describe};
 use serde::Deserialize;
 
 use crate::{Handlers, Result, now_ms};
@@ -28,13 +27,11 @@ const CACHE_BYTES: usize = 16 << 20;
 const RESPONSE_LIMIT: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-type Connection = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 pub struct MasClient {
     address: String,
     authorization: String,
-    /// Or why there is none.
-    client: std::result::Result<Connection, String>,
+    client: Client<Connector, Full<Bytes>>,
+    proxies: Proxies,
     answers: Cache<Arc<str>, Arc<Introspection>>,
 }
 
@@ -58,11 +55,9 @@ struct Answer {
 
 #[derive(Debug, thiserror::Error)]
 enum MasError {
-    #[error("no TLS: {0}")]
-    Tls(String),
     #[error("request: {0}")]
     Request(#[from] http::Error),
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Client(#[from] hyper_util::client::legacy::Error),
     #[error("status {0}")]
     Status(http::StatusCode),
@@ -76,10 +71,17 @@ enum MasError {
 
 impl MasClient {
     pub fn new(config: &Mas) -> Self {
+        let (proxies, tls) = (Proxies::from_env(), config.endpoint.starts_with("https:"));
+        let versions = if config.force_http2 { Versions::Http2 } else { Versions::Any };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .http2_only(config.force_http2)
+            .build(connector(tls, versions, Some(proxies.clone())));
         Self {
+            client,
+            proxies,
             address: format!("{}/oauth2/introspect", config.endpoint),
             authorization: format!("Bearer {}", config.secret),
-            client: connection(config.force_http2),
             answers: Cache::new(CACHE_BYTES, |token, introspection: &Arc<Introspection>| {
                 token.len() + introspection.answer.scope.as_ref().map_or(0, String::len) + 300
             }),
@@ -98,33 +100,26 @@ impl MasClient {
     }
 
     async fn ask(&self, token: &str) -> std::result::Result<Answer, MasError> {
-        let client = self.client.as_ref().map_err(|error| MasError::Tls(error.clone()))?;
         let mut body = "token=".to_owned();
         body.extend(percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC));
         body.push_str("&token_type_hint=access_token");
-        let request = Request::post(&self.address)
+        let mut request = Request::post(&self.address)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .header(AUTHORIZATION, HeaderValue::from_str(&self.authorization).map_err(http::Error::from)?)
             // The device may come as a value of its own instead of in the scope.
             .header("X-MAS-Supports-Device-Id", "1")
             .body(Full::from(body))?;
-        let response = client.request(request).await?;
+        if let Some(authorization) = self.proxies.authorization(request.uri()) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
+        }
+        let response = self.client.request(request).await?;
         if !response.status().is_success() {
             return Err(MasError::Status(response.status()));
         }
         let body = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await.map_err(MasError::Body)?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
-}
-
-fn connection(force_http2: bool) -> std::result::Result<Connection, String> {
-    let builder = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-        .map_err(|error| error.to_string())?
-        .https_or_http();
-    let connector = if force_http2 { builder.enable_http2().build() } else { builder.enable_all_versions().build() };
-    Ok(Client::builder(TokioExecutor::new()).http2_only(force_http2).build(connector))
 }
 
 impl Introspection {

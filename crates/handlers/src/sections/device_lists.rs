@@ -37,25 +37,24 @@ impl Handlers {
     ) -> Result<DeviceLists> {
         let (lower, upper) = (&since.device_list, &now.device_list);
         let mut changed = self.device_changes_in_shared_rooms(user_id, lower, upper, changes.joined_rooms).await?;
-        for room_id in changes.newly_joined_rooms {
-            changed.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
-        }
+        changed.extend(self.users_in(changes.newly_joined_rooms).await?);
         changed.extend(changes.newly_joined_users.iter().cloned());
         if self.live.may_have_changed(Changed::UserSignature, user_id, lower.base) {
             changed.extend(self.storage.get_users_whose_signatures_changed(user_id, lower).await?);
         }
         let mut left = changes.newly_left_users.clone();
-        for room_id in changes.newly_left_rooms {
-            left.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
-        }
-        let mut gone = Ids::new();
-        for other in left {
-            let rooms = self.storage.get_rooms_for_user(&other).await?;
-            if !rooms.iter().any(|room_id| changes.joined_rooms.contains(room_id)) {
-                gone.insert(other);
-            }
-        }
-        Ok(DeviceLists { changed, left: gone })
+        left.extend(self.users_in(changes.newly_left_rooms).await?);
+        let rooms = self.storage.get_rooms_for_users(left.iter().cloned()).await?;
+        left.retain(|other| {
+            let rooms = rooms.get(other).into_iter().flat_map(|rooms| rooms.iter());
+            !rooms.into_iter().any(|room_id| changes.joined_rooms.contains(room_id))
+        });
+        Ok(DeviceLists { changed, left })
+    }
+
+    async fn users_in(&self, room_ids: &Ids) -> Result<Ids> {
+        let rooms = self.storage.get_users_in_rooms(room_ids.iter().cloned()).await?;
+        Ok(rooms.values().flat_map(|users| users.iter().cloned()).collect())
     }
 
     /// `get_device_changes_in_shared_rooms`
@@ -76,11 +75,8 @@ impl Handlers {
         match self.storage.device_list_changes_in_rooms(&rooms, lower, upper).await? {
             Some(found) => changed = found,
             // Too long ago: everybody the user shares a room with is looked at.
-            None => {
-                for room_id in joined_rooms {
-                    users.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
-                }
-            }
+            // Synapse: also in rooms that are left out of /sync.
+            None => users.extend(self.users_in(&*self.storage.get_rooms_for_user(user_id).await?).await?),
         }
         let users = self.live.may_have_changed_of(Changed::UserDeviceList, &users, lower.base);
         changed.extend(self.storage.get_users_whose_devices_changed(&users, lower, upper).await?);

@@ -41,7 +41,8 @@ impl Handlers {
             Some(lower) => self.live.may_have_changed_of(Changed::RoomReceipts, joined_room_ids, lower.base),
             None => joined_room_ids.to_vec(),
         };
-        for (room_id, receipts) in self.storage.receipts_in_rooms(&rooms, lower, &now.receipt).await? {
+        for (room_id, receipts) in self.storage.get_linearized_receipts_for_rooms(&rooms, lower, &now.receipt).await? {
+            let receipts: Vec<&ReceiptInRoom> = receipts.iter().collect();
             let content = merge(&receipts, user_id);
             if !content.is_empty() {
                 by_room.entry(room_id).or_default().push(Item::of("m.receipt", &content));
@@ -53,7 +54,7 @@ impl Handlers {
 
 /// `merge_to_content` and `filter_out_private_receipts`: where a user has both, the receipt without a thread wins
 /// (MSC4102); how far others have read in private is theirs.
-fn merge<'a>(receipts: &'a [ReceiptInRoom], user_id: &str) -> Receipts<'a> {
+fn merge<'a>(receipts: &[&'a ReceiptInRoom], user_id: &str) -> Receipts<'a> {
     let unthreaded: HashSet<(&str, &str)> = receipts
         .iter()
         .filter(|receipt| receipt.thread_id.is_none())
@@ -90,12 +91,15 @@ mod tests {
             event_id: event_id.to_owned(),
             thread_id: thread_id.map(str::to_owned),
             data: r#"{"ts":1}"#.to_owned(),
+            instance: "master".into(),
+            position: 1,
         }
     }
 
     #[test]
     fn private_receipts_are_for_their_user() {
         let receipts = [receipt(PRIVATE, "@a:t", "$1", None), receipt("m.read", "@b:t", "$2", Some("main"))];
+        let receipts: Vec<&ReceiptInRoom> = receipts.iter().collect();
         let shown = |user| serde_json::to_value(merge(&receipts, user)).unwrap();
         let public = json!({"m.read": {"@b:t": {"ts": 1, "thread_id": "main"}}});
         assert_eq!(shown("@b:t"), json!({ "$2": public }));
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn unthreaded_receipts_win() {
         let receipts = [receipt("m.read", "@b:t", "$1", Some("$0")), receipt("m.read", "@b:t", "$1", None)];
-        let content = serde_json::to_value(merge(&receipts, "@a:t")).unwrap();
+        let content = serde_json::to_value(merge(&receipts.each_ref(), "@a:t")).unwrap();
         assert_eq!(content, json!({"$1": {"m.read": {"@b:t": {"ts": 1}}}}));
     }
 }

@@ -44,8 +44,8 @@ impl Handlers {
             }
         }
         let mut extra: HashSet<Arc<str>> = newly_joined_or_invited_users.clone();
-        for room_id in newly_joined_rooms {
-            extra.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
+        for users in self.storage.get_users_in_rooms(newly_joined_rooms.iter().cloned()).await?.values() {
+            extra.extend(users.iter().cloned());
         }
         extra.remove(user_id);
         states.extend(self.presence_of(extra).await?);
@@ -55,21 +55,19 @@ impl Handlers {
     async fn users_with_news(&self, user_id: &Arc<str>, since: Option<i64>) -> Result<HashSet<Arc<str>>> {
         let rooms = self.storage.get_rooms_for_user(user_id).await?;
         let excluded = &self.config.server.rooms_to_exclude_from_presence;
-        let rooms: HashSet<&Arc<str>> =
-            rooms.iter().filter(|room_id| !excluded.iter().any(|excluded| **excluded == ***room_id)).collect();
-        let mut users: HashSet<Arc<str>> = HashSet::new();
+        let counts = |room_id: &Arc<str>| !excluded.iter().any(|excluded| **excluded == **room_id);
         if let Some(changed) = since.and_then(|since| self.live.changed_since(Changed::UserPresence, since)) {
             // Few have changed: each one's rooms are cached, and looked at for every request that it wakes.
-            for other in changed {
-                let shared = self.storage.get_rooms_for_user(&other).await?;
-                if other == *user_id || shared.iter().any(|room_id| rooms.contains(room_id)) {
-                    users.insert(other);
-                }
-            }
-            return Ok(users);
+            let shared = self.storage.get_rooms_for_users(changed).await?;
+            let shares =
+                |theirs: &HashSet<Arc<str>>| theirs.iter().any(|room_id| rooms.contains(room_id) && counts(room_id));
+            let seen = shared.into_iter().filter(|(other, theirs)| other == user_id || shares(theirs));
+            return Ok(seen.map(|(other, _)| other).collect());
         }
-        for room_id in rooms {
-            users.extend(self.storage.get_users_in_room(room_id).await?.iter().cloned());
+        let rooms = rooms.iter().filter(|room_id| counts(room_id)).cloned();
+        let mut users: HashSet<Arc<str>> = HashSet::new();
+        for joined in self.storage.get_users_in_rooms(rooms).await?.values() {
+            users.extend(joined.iter().cloned());
         }
         users.insert(Arc::clone(user_id));
         match since {
@@ -90,8 +88,8 @@ impl Handlers {
                 None => missing.push(user_id),
             }
         }
-        for state in self.storage.get_presence_for_users(&missing).await? {
-            states.insert(Arc::clone(&state.user_id), state);
+        for state in self.storage.get_presence_for_users(missing.clone()).await? {
+            states.insert(Arc::clone(&state.user_id), PresenceState::clone(&state));
         }
         for user_id in missing {
             states.entry(Arc::clone(&user_id)).or_insert_with(|| offline(user_id));

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use myelin_storage::event_push_actions::UnreadRow;
+
 use crate::{Handlers, Result};
 
 const MAIN: &str = "main";
@@ -25,21 +27,28 @@ pub struct RoomNotifCounts {
 impl Handlers {
     pub async fn unread_counts(
         &self,
-        user_id: &str,
+        user_id: &Arc<str>,
         room_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, RoomNotifCounts>> {
         if !self.config.server.push_enabled {
             return Ok(HashMap::new());
         }
-        let mut rooms: HashMap<Arc<str>, RoomNotifCounts> = HashMap::new();
-        for row in self.storage.unread_counts(user_id, room_ids).await? {
-            let room = rooms.entry(row.room_id).or_default();
-            let counts =
-                if &*row.thread_id == MAIN { &mut room.main } else { room.threads.entry(row.thread_id).or_default() };
-            counts.notify += row.notify;
-            counts.unread += row.unread;
-            counts.highlight += row.highlight;
-        }
-        Ok(rooms)
+        let rooms = self.storage.get_unread_event_push_actions_by_room_for_user(user_id, room_ids).await?;
+        Ok(rooms.into_iter().map(|(room_id, rows)| (room_id, counts(&rows))).collect())
     }
+}
+
+fn counts(rows: &[UnreadRow]) -> RoomNotifCounts {
+    let mut room = RoomNotifCounts::default();
+    for row in rows {
+        let counts = if &*row.thread_id == MAIN {
+            &mut room.main
+        } else {
+            room.threads.entry(Arc::clone(&row.thread_id)).or_default()
+        };
+        counts.notify += row.notify;
+        counts.unread += row.unread;
+        counts.highlight += row.highlight;
+    }
+    room
 }

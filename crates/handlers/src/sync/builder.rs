@@ -105,7 +105,11 @@ impl Handlers {
         let (to_device, to_device_position) = self.to_device_for_sync(&config.requester, since, now).await?;
         let one_time_keys = self.one_time_keys(config).await?;
         Ok(SyncResult {
-            next_batch: StreamToken { to_device: to_device_position, ..sync.now },
+            next_batch: StreamToken {
+                to_device: to_device_position,
+                newer: since.and_then(|since| since.newer.clone()),
+                ..sync.now
+            },
             presence: presence_items,
             account_data,
             joined: rooms.joined,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::builder::Sync;
 use super::rooms::RoomEntry;
+use super::summary::wants_summary;
 use super::timeline::Recents;
 use super::{ArchivedRoom, JoinedRoom};
 use crate::sections::Item;
@@ -62,7 +63,7 @@ impl Handlers {
         } else {
             self.compute_state_delta(sync, &entry, &timeline, full_state).await?
         };
-        let summary = if self.wants_summary(sync, &entry, &timeline, &state) {
+        let summary = if wants_summary(sync, &entry, &timeline, &state) {
             self.room_summary(sync, &entry.room_id, &timeline, &mut state).await?.unwrap_or(Value::Null)
         } else {
             json!({})

@@ -16,8 +16,8 @@ use super::{ArchivedRoom, JoinedRoom};
 use crate::sections::Item;
 use crate::{Handlers, Result};
 
-/// Rooms of one answer that are worked on at once.
-const ROOMS_AT_ONCE: usize = 10;
+/// Rooms of one answer that are worked on at once: what they ask of the database becomes shared statements.
+const ROOMS_AT_ONCE: usize = 1_000;
 const MEMBERSHIPS: [&str; 5] = ["invite", "join", "knock", "leave", "ban"];
 
 /// The rooms of an answer.
@@ -207,9 +207,8 @@ impl Handlers {
     async fn joined_changes(&self, sync: &Sync<'_>, since: &StreamToken, changes: &mut RoomChanges) -> Result<()> {
         let (lower, upper) = (since.room.position(), sync.now.room.position());
         let changed = self.live.may_have_changed_of(Changed::RoomEvents, &sync.joined_room_ids, lower.base);
-        let ids: Vec<&str> = changed.iter().map(|id| &**id).collect();
         let limit = sync.filter.timeline_limit().saturating_add(1);
-        let mut pages = self.storage.room_events_by_stream(&ids, &lower, &upper, limit).await?;
+        let mut pages = self.storage.room_events_by_stream(&changed, &lower, &upper, limit).await?;
         let ids: Vec<Arc<str>> =
             pages.values().flat_map(|page| &page.events).map(|event| Arc::clone(&event.event_id)).collect();
         let events = self.storage.get_events_with_prev_content(&ids).await?;

@@ -91,10 +91,10 @@ impl Handlers {
         let now = self.live.current_token().room.position();
         let deltas = self.storage.current_state_deltas(room_id, &end.room.position(), &now).await?;
         // Backwards, so that of several changes of a key the earliest is undone last.
-        for delta in deltas.into_iter().rev() {
-            let key = (delta.kind, delta.state_key);
-            match delta.prev_event_id {
-                Some(prev) => drop(state.insert(key, prev)),
+        for delta in deltas.iter().rev() {
+            let key = (Arc::clone(&delta.kind), Arc::clone(&delta.state_key));
+            match &delta.prev_event_id {
+                Some(prev) => drop(state.insert(key, Arc::clone(prev))),
                 None => drop(state.remove(&key)),
             }
         }
@@ -157,12 +157,12 @@ impl Handlers {
         };
         let (lower, upper) = (since.room.position(), entry.end.room.position());
         let mut changed = HashSet::new();
-        for delta in self.storage.current_state_deltas(&entry.room_id, &lower, &upper).await? {
+        for delta in &*self.storage.current_state_deltas(&entry.room_id, &lower, &upper).await? {
             // A key that vanished in a state reset cannot be told to the client.
-            let Some(event_id) = delta.event_id else { continue };
-            let key = (delta.kind, delta.state_key);
+            let Some(event_id) = &delta.event_id else { continue };
+            let key = (Arc::clone(&delta.kind), Arc::clone(&delta.state_key));
             changed.insert(key.clone());
-            state.insert(key, event_id);
+            state.insert(key, Arc::clone(event_id));
         }
         Ok((state, changed))
     }

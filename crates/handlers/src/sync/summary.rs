@@ -20,22 +20,6 @@ const MAX_HEROES: usize = 5;
 const NAMES: [(&str, &str); 2] = [("m.room.name", "name"), ("m.room.canonical_alias", "alias")];
 
 impl Handlers {
-    /// Clients that load members lazily cannot name a room by themselves when its members change.
-    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
-    pub(super) fn wants_summary(
-        &self,
-        sync: &Sync<'_>,
-        entry: &RoomEntry,
-        timeline: &Timeline,
-        state: &HashMap<StateKey, Arc<Event>>,
-    ) -> bool {
-        !entry.out_of_band
-            && sync.filter.lazy_load_members()
-            && (entry.since.is_none()
-                || timeline.events.iter().any(|visible| &*visible.event.kind == MEMBER)
-                || timeline.limited && state.keys().any(|(kind, _)| &**kind == MEMBER))
-    }
-
     /// Adds the heroes' member events to `state` if the client may not have them. `None` for a room without events.
     pub(super) async fn room_summary(
         &self,
@@ -80,6 +64,20 @@ impl Handlers {
         }
         Ok(Some(summary))
     }
+}
+
+/// Clients that load members lazily cannot name a room by themselves when its members change.
+pub(super) fn wants_summary(
+    sync: &Sync<'_>,
+    entry: &RoomEntry,
+    timeline: &Timeline,
+    state: &HashMap<StateKey, Arc<Event>>,
+) -> bool {
+    !entry.out_of_band
+        && sync.filter.lazy_load_members()
+        && (entry.since.is_none()
+            || timeline.events.iter().any(|visible| &*visible.event.kind == MEMBER)
+            || timeline.limited && state.keys().any(|(kind, _)| &**kind == MEMBER))
 }
 
 /// As Python sees it: an empty text names nothing.

@@ -1,17 +1,11 @@
 //! Reads of one room. Answers to `synapse/rest/client/room.py` and `events.py`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use myelin_handlers::auth::AuthOptions;
+use myelin_handlers::now_ms;
 use myelin_handlers::room_members::MembersQuery;
 use myelin_model::{MatrixError, Requester};
 
 use crate::call::{Answer, Call, Refusal};
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// Synapse waits until it has the whole state of a room that it joined the fast way; so may the fallback.
 async fn whole_state(call: &Call, room_id: &str) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! Storage on a database made by the real Synapse, as the restricted role of `migrations-readonly/`.
 
 mod catch_up;
+mod sections;
 mod sql;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ async fn a_real_database() -> Result<()> {
     let storage = Storage::connect(&fixture.config).await?;
     positions(&fixture, &storage).await?;
     catch_up::catch_up(&fixture, &storage).await?;
+    sections::sections(&fixture, &storage).await?;
     storage.close().await;
     Ok(())
 }
