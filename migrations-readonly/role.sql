@@ -52,6 +52,7 @@ SELECT format('GRANT SELECT (enabled, rule_id, user_name) ON push_rules_enable T
 SELECT format('GRANT SELECT (stream_id, user_id) ON push_rules_stream TO %I', :'role') WHERE to_regclass('push_rules_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (id) ON pushers TO %I', :'role') WHERE to_regclass('pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON quarantined_media_changes TO %I', :'role') WHERE to_regclass('quarantined_media_changes') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (messages_per_second, user_id) ON ratelimit_override TO %I', :'role') WHERE to_regclass('ratelimit_override') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (data, event_id, event_stream_ordering, instance_name, receipt_type, room_id, stream_id, thread_id, user_id) ON receipts_linearized TO %I', :'role') WHERE to_regclass('receipts_linearized') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, recheck, redacts) ON redactions TO %I', :'role') WHERE to_regclass('redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, reason) ON rejections TO %I', :'role') WHERE to_regclass('rejections') IS NOT NULL \gexec

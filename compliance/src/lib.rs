@@ -1,11 +1,13 @@
 //! The twin: a Python worker and Myelin on the same database are asked the same, and must answer the same.
 
 mod allowed;
+mod ask;
 mod compare;
 mod long_poll;
 mod names;
 mod row;
 pub mod run;
+pub mod scenario;
 mod seed;
 mod stack;
 mod table;

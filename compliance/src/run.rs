@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use myelin_rest::routes::{Found, Mounts, Table};
-use myelin_testkit::http::{Answer, Client};
+use myelin_rest::routes::Table;
+use myelin_testkit::http::Answer;
 
 use crate::allowed::Allowed;
+use crate::ask::{Asker, Expected, is_native};
 use crate::compare::{self, Difference};
 use crate::long_poll;
-use crate::row::{By, Row};
+use crate::row::Row;
 use crate::seed::Seed;
 use crate::stack::Stack;
 use crate::table;
@@ -50,7 +51,8 @@ fn run(wanted: &str) -> Result<usize> {
     }
     let start = Instant::now();
     let folder = tempfile::Builder::new().prefix("myelin-twin-").tempdir()?;
-    let (stack, seed) = Stack::start(folder.path())?;
+    let (stack, seed) = Stack::start(folder.path(), "", Seed::make)?;
+    seed.load_history(&stack.python).context("loading the history into Python's cache")?;
     println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());
     let mut twin = Twin { stack, seed, allowed: Allowed::load()?, routes: Table::new()?, tally: BTreeMap::new() };
     let mut failed = 0;
@@ -102,15 +104,6 @@ struct Twin {
     tally: BTreeMap<String, Tally>,
 }
 
-/// Who has to answer a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expected {
-    Native,
-    PassedOn,
-    /// No route of Synapse: the answers must be equal, whoever gives Myelin's.
-    Either,
-}
-
 /// What came of a row that could be asked.
 pub struct Outcome {
     pub differences: Vec<Difference>,
@@ -143,14 +136,15 @@ impl Twin {
 
     fn ask(&mut self, row: &Row) -> Result<Outcome> {
         let path = self.seed.names.fill_url(&row.url())?;
-        let mut before = self.ask_both(row, &path)?;
+        let asker = Asker { stack: &self.stack, names: &self.seed.names, routes: &self.routes };
+        let mut before = asker.both(row, &path)?;
         for _ in 0..ATTEMPTS {
             let differences = compare::answers(&row.name, &self.allowed, &before.0, &before.1);
             if differences.is_empty() {
                 break;
             }
             // Did the world move between the two questions? Python tells.
-            let after = self.ask_both(row, &path)?;
+            let after = asker.both(row, &path)?;
             if compare::answers(&row.name, &self.allowed, &before.0, &after.0).is_empty() {
                 break;
             }
@@ -159,19 +153,12 @@ impl Twin {
         let (python, myelin) = before;
         self.check_row(row, &python)?;
         let mut differences = compare::answers(&row.name, &self.allowed, &python, &myelin);
-        let native = myelin.header("x-myelin") == Some("native");
-        let expected = self.expects(&row.method, &path);
-        if expected == Expected::PassedOn {
+        let native = is_native(&myelin);
+        if asker.expects(&row.method, &path) == Expected::PassedOn {
             // The main process answered, which sees presence, for one, otherwise than a worker does.
             differences.clear();
         }
-        if expected != Expected::Either && native != (expected == Expected::Native) {
-            differences.push(Difference {
-                path: "answered by".to_owned(),
-                python: format!("{expected:?} by the table of routes"),
-                myelin: (if native { "native" } else { "passed on" }).to_owned(),
-            });
-        }
+        differences.extend(asker.wrong_answerer(row, &path, &myelin));
         if let Some(folder) = std::env::var_os("MYELIN_TWIN_DUMP").filter(|_| !differences.is_empty()) {
             for (name, answer) in [("python", &python), ("myelin", &myelin)] {
                 let file = format!("{} {name}.json", row.name.replace('/', " "));
@@ -187,40 +174,6 @@ impl Twin {
         Ok(Outcome { differences, native })
     }
 
-    /// Python's answer and Myelin's.
-    fn ask_both(&self, row: &Row, path: &str) -> Result<(Answer, Answer)> {
-        if row.myelin_first {
-            let myelin = self.ask_one(&self.stack.myelin, row, path)?;
-            return Ok((self.ask_one(&self.stack.python, row, path)?, myelin));
-        }
-        if row.method != "GET" {
-            let python = self.ask_one(&self.stack.python, row, path)?;
-            return Ok((python, self.ask_one(&self.stack.myelin, row, path)?));
-        }
-        std::thread::scope(|scope| {
-            let python = scope.spawn(|| self.ask_one(&self.stack.python, row, path));
-            let myelin = self.ask_one(&self.stack.myelin, row, path);
-            Ok((python.join().map_err(|_| anyhow::anyhow!("a request panicked"))??, myelin?))
-        })
-    }
-
-    fn ask_one(&self, worker: &Client, row: &Row, path: &str) -> Result<Answer> {
-        let names = &self.seed.names;
-        let client = match &row.by {
-            By::Nobody => worker.clone(),
-            By::User(user) => worker.with_token(names.get(&format!("token:{user}"))?),
-            By::Token(token) => worker.with_token(&names.fill(token)?),
-        };
-        let headers = row.headers.iter().map(|(name, value)| Ok((name.as_str(), names.fill(value)?)));
-        let headers = headers.collect::<Result<Vec<_>>>()?;
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let body = row.body.as_deref().map(|body| match std::str::from_utf8(body) {
-            Ok(text) => names.fill(text).map(String::into_bytes),
-            Err(_) => Ok(body.to_vec()),
-        });
-        client.send_bytes(&row.method, path, &headers, body.transpose()?)
-    }
-
     /// The row shows what it says, or it shows nothing.
     fn check_row(&self, row: &Row, python: &Answer) -> Result<()> {
         let text = String::from_utf8_lossy(&python.body);
@@ -231,23 +184,9 @@ impl Twin {
         }
         Ok(())
     }
-
-    /// Whether the table of routes has an endpoint of Myelin's own.
-    fn expects(&self, method: &str, path: &str) -> Expected {
-        if method == "OPTIONS" {
-            return Expected::Native;
-        }
-        let mounts = Mounts::new(&["client".to_owned(), "federation".to_owned()]);
-        let path = path.split('?').next().unwrap_or(path);
-        match self.routes.find(&mounts, method, path) {
-            Found::Route(route, _) if route.endpoint(method).is_some() => Expected::Native,
-            Found::Route(..) => Expected::PassedOn,
-            Found::WrongMethod(_) | Found::Unknown | Found::Outside => Expected::Either,
-        }
-    }
 }
 
-fn line(found: &Difference) -> String {
+pub fn line(found: &Difference) -> String {
     let short = |text: &str| -> String {
         let cut: String = text.chars().take(300).collect();
         if cut.len() < text.len() { cut + "…" } else { cut }

@@ -1,5 +1,6 @@
 //! Everything that runs: Postgres, Redis, the Synapse main process, one Python worker and one Myelin.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -21,9 +22,10 @@ const ROTATION: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
-/// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again.
+/// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again; Python would keep what it
+/// counted before push actions were rotated, though the same statement gives another number afterwards.
 const SETTINGS: &str = "
-caches: {sync_response_cache_duration: 0}
+caches: {sync_response_cache_duration: 0, per_cache_factors: {get_unread_event_push_actions_by_room_for_user: 0}}
 public_baseurl: https://matrix.myelin.test/
 serve_server_wellknown: true
 experimental_features: {msc4222_enabled: true}
@@ -38,11 +40,11 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts it all; `seed` fills the server while the workers start and follow.
-    pub fn start(folder: &std::path::Path) -> Result<(Self, Seed)> {
+    /// Starts it all; `fill` fills the server while the workers start and follow.
+    pub fn start(folder: &Path, extra: &str, fill: impl FnOnce(&Synapse) -> Result<Seed>) -> Result<(Self, Seed)> {
         let registration = folder.join("bridge.yaml");
         std::fs::write(&registration, registration_yaml())?;
-        let settings = format!("{SETTINGS}app_service_config_files: ['{}']\n", registration.display());
+        let settings = format!("{SETTINGS}{extra}app_service_config_files: ['{}']\n", registration.display());
         let building = std::thread::spawn(program);
         let synapse = Synapse::start(folder, &settings)?;
         let program = building.join().map_err(|_| anyhow::anyhow!("the build panicked"))??;
@@ -50,7 +52,7 @@ impl Stack {
         let (python, myelin, seed) = std::thread::scope(|scope| {
             let python = scope.spawn(|| synapse.start_python_worker("python1"));
             let myelin = scope.spawn(|| synapse.start_myelin(&program, "myelin1"));
-            let seed = Seed::make(&synapse);
+            let seed = fill(&synapse);
             let panicked = |_| anyhow::anyhow!("a start panicked");
             anyhow::Ok((python.join().map_err(panicked)??, myelin.join().map_err(panicked)??, seed?))
         })?;
@@ -58,7 +60,6 @@ impl Stack {
         let (python, myelin) = (Client::new(python), Client::new(myelin));
         let stack = Self { main, python, myelin, _workers: [python_service, myelin_service], synapse };
         stack.wait_caught_up(&seed)?;
-        seed.load_history(&stack.python).context("loading the history into Python's cache")?;
         Ok((stack, seed))
     }
 

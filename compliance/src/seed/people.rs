@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::Seed;
 use crate::stack::{AS_TOKEN, expect_ok};
 
-const USERS: [&str; 15] = [
-    "watcher", "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory", "nina",
-    "locked", "root",
+const USERS: [&str; 14] = [
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory", "nina", "locked",
+    "root",
 ];
 
 impl Seed {
@@ -49,7 +49,7 @@ impl Seed {
         self.ask(user, "POST", "v3/account/deactivate", &json!({"erase": true, "auth": auth})).map(drop)
     }
 
-    fn register(&mut self, user: &str) -> Result<()> {
+    pub(super) fn register(&mut self, user: &str) -> Result<()> {
         let body = json!({"username": user, "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
         let answer = self.main.send("POST", "/_matrix/client/v3/register", Some(&body))?;
         self.remember(user, &expect_ok(&answer, "register")?)

@@ -6,9 +6,12 @@ mod groups;
 mod loader;
 mod registry;
 mod response;
+mod shared;
+pub mod usage;
 
 pub use cache::{Cache, Stats};
 pub use groups::Groups;
 pub use loader::Loader;
 pub use registry::Registry;
-pub use response::ResponseCache;
+pub use response::{ResponseCache, ResponseStats};
+pub use shared::SharedTexts;

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,17 @@ const MAX_KEPT: usize = 10_000;
 pub struct ResponseCache<T: Clone> {
     entries: Mutex<Entries<T>>,
     keep_for: Duration,
+    asked: AtomicU64,
+    hits: AtomicU64,
+}
+
+/// How often results were shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseStats {
+    pub asked: u64,
+    /// The result was there, or being computed.
+    pub hits: u64,
+    pub entries: usize,
 }
 
 struct Entries<T: Clone> {
@@ -55,7 +67,15 @@ impl<T: Clone> Entries<T> {
 impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
     pub fn new(keep_for: Duration) -> Self {
         let entries = Entries { by_key: HashMap::new(), kept: VecDeque::new() };
-        Self { entries: Mutex::new(entries), keep_for }
+        Self { entries: Mutex::new(entries), keep_for, asked: AtomicU64::new(0), hits: AtomicU64::new(0) }
+    }
+
+    pub fn stats(&self) -> ResponseStats {
+        ResponseStats {
+            asked: self.asked.load(Ordering::Relaxed),
+            hits: self.hits.load(Ordering::Relaxed),
+            entries: self.entries().by_key.len(),
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries<T>> {
@@ -69,13 +89,17 @@ impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
         work: impl Future<Output = T> + Send + 'static,
         worth_keeping: impl FnOnce(&T) -> bool,
     ) -> T {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let work = {
             let mut entries = self.entries();
             entries.expire(Instant::now());
             if let Some(Entry::Done(result, _)) = entries.by_key.get(&key) {
+                self.hits.fetch_add(1, Ordering::Relaxed);
                 return result.clone();
             }
-            entries.running(&key).unwrap_or_else(|| {
+            let running = entries.running(&key);
+            self.hits.fetch_add(u64::from(running.is_some()), Ordering::Relaxed);
+            running.unwrap_or_else(|| {
                 let work = work.boxed().shared();
                 if let Some(weak) = work.downgrade() {
                     entries.by_key.insert(key.clone(), Entry::Running(weak));
@@ -146,6 +170,7 @@ mod tests {
             async { go.notify_one() }
         );
         assert_eq!((a, b), (0, 0));
+        assert_eq!(cache.stats(), ResponseStats { asked: 2, hits: 1, entries: 1 });
         assert_eq!(cache.wrap("k".to_owned(), work(), |_| true).await, 0);
         go.notify_one();
         assert_eq!(cache.wrap("other".to_owned(), work(), |_| false).await, 1);

@@ -1,10 +1,11 @@
-//! Who may come in, and how tokens are checked. Answers to `synapse/config/mas.py`, `account_validity.py`,
-//! `server_notices.py` and the limits of `server.py`.
+//! Who may come in, and how tokens are checked. Answers to `synapse/config/account_validity.py`, `server_notices.py`
+//! and the limits of `server.py`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::ConfigError;
+use crate::mas::{self, Mas};
 use crate::section::Section;
 
 #[derive(Clone, Debug)]
@@ -30,15 +31,6 @@ pub enum MacaroonSecret {
     SigningKey(String),
 }
 
-/// `matrix_authentication_service`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mas {
-    /// Without a trailing slash.
-    pub endpoint: String,
-    pub secret: String,
-    pub force_http2: bool,
-}
-
 /// `folder`: where the configuration lies.
 pub fn read(root: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Result<Auth, ConfigError> {
     let server_name = root.required_text("server_name")?;
@@ -58,29 +50,13 @@ pub fn read(root: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Re
     }
     Ok(Auth {
         macaroon_secret: read_macaroon_secret(root, folder, warnings)?,
-        mas: read_mas(root)?,
+        mas: mas::read(root)?,
         account_validity: root.section("account_validity")?.flag("enabled", false),
         max_mau_value: root.integer("max_mau_value")?.unwrap_or_default(),
         mau_trial_days: root.integer("mau_trial_days")?.unwrap_or_default(),
         mau_appservice_trial_days,
         server_notices_mxid,
     })
-}
-
-fn read_mas(root: &Section<'_>) -> Result<Option<Mas>, ConfigError> {
-    let mas = root.section("matrix_authentication_service")?;
-    if !mas.flag("enabled", false) {
-        return Ok(None);
-    }
-    let endpoint = mas.text_or("endpoint", "http://localhost:8080")?;
-    if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-        return Err(mas.fault("endpoint", "must be an http:// or https:// address"));
-    }
-    Ok(Some(Mas {
-        endpoint: endpoint.trim_end_matches('/').to_owned(),
-        secret: mas.secret("secret")?.ok_or_else(|| mas.fault("secret", "is required; or secret_path"))?,
-        force_http2: mas.flag("force_http2", false),
-    }))
 }
 
 /// `macaroon_secret_key`, `registration_shared_secret`, or something made of the signing key.

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod ip_range;
 mod listener;
+mod mas;
 mod roles;
 mod section;
 mod server;
@@ -21,13 +22,14 @@ pub mod yaml;
 use std::path::PathBuf;
 
 pub use appservice::{AppService, Namespace, Namespaces};
-pub use auth::{Auth, MacaroonSecret, Mas};
+pub use auth::{Auth, MacaroonSecret};
 pub use capabilities::Capabilities;
 pub use database::{Database, DatabaseArgs};
 pub use discovery::Discovery;
 pub use error::ConfigError;
 pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
+pub use mas::Mas;
 pub use server::{Caches, Experimental, Presence, Server};
 pub use worker::{InstanceLocation, Redis, StreamWriters, Worker};
 

@@ -25,6 +25,8 @@ pub struct Server {
     pub track_puppeted_user_ips: bool,
     pub track_appservice_user_ips: bool,
     pub enable_metrics: bool,
+    /// Open files at once; 0 is as many as the system allows.
+    pub soft_file_limit: u64,
     /// Python modules: their callbacks cannot run here.
     pub modules: Vec<String>,
     /// `matrix_authentication_service.enabled`.
@@ -98,9 +100,14 @@ pub struct Experimental {
 
 pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, ConfigError> {
     let server_name = root.required_text("server_name")?;
-    if !root.has("report_stats") && root.get("report_stats").is_none() {
+    if !is_server_name(&server_name) {
+        return Err(root.fault("server_name", format!("{server_name} is not a host name with an optional port")));
+    }
+    if !root.has("report_stats") {
         warnings.push("report_stats is not set; Synapse itself requires it".to_owned());
     }
+    warn_of_unused(root, warnings)?;
+    check_proxies(root)?;
     let modules =
         root.sections("modules")?.iter().map(|module| module.required_text("module")).collect::<Result<_, _>>()?;
     Ok(Server {
@@ -118,6 +125,8 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
         track_puppeted_user_ips: root.flag("track_puppeted_user_ips", false),
         track_appservice_user_ips: root.flag("track_appservice_user_ips", false),
         enable_metrics: root.flag("enable_metrics", false),
+        soft_file_limit: u64::try_from(root.integer("soft_file_limit")?.unwrap_or_default())
+            .map_err(|_| root.fault("soft_file_limit", "must not be negative"))?,
         modules,
         delegated_auth: root.section("matrix_authentication_service")?.flag("enabled", false),
         retention_enabled: root.section("retention")?.flag("enabled", false),
@@ -126,6 +135,51 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
         include_profile_updates_in_sync: root.flag("include_profile_updates_in_sync", false),
         server_name,
     })
+}
+
+/// What an operator set and does not get.
+fn warn_of_unused(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let (caches, tracing) = (root.section("caches")?, root.section("opentracing")?);
+    for (is_set, what) in [
+        (root.flag("worker_daemonize", false), "worker_daemonize has no effect: the process stays in the foreground"),
+        (caches.flag("per_cache_factors", false), "caches.per_cache_factors has no effect: global_factor scales all"),
+        (caches.has("cache_autotuning"), "caches.cache_autotuning has no effect: caches are bounded in bytes"),
+        (tracing.flag("enabled", false), "opentracing has no effect: no traces are sent"),
+        (root.has("sentry"), "sentry has no effect: errors are in the log alone"),
+    ] {
+        if is_set {
+            warnings.push(what.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// `parse_and_validate_server_name`
+fn is_server_name(name: &str) -> bool {
+    let (host, port) = match name.rsplit_once(':') {
+        // An IPv6 address has colons of its own.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (name, None),
+    };
+    let is_host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
+    };
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// `parse_proxy_config`. They are for requests that Synapse's other processes make: of those that are made here, not
+/// even Synapse's go by these keys (tokens are introspected by the proxies of the environment).
+fn check_proxies(root: &Section<'_>) -> Result<(), ConfigError> {
+    for key in ["http_proxy", "https_proxy"] {
+        if root.get(key).is_some_and(|value| !value.is_string()) {
+            return Err(root.fault(key, "must be a string"));
+        }
+    }
+    if root.get("no_proxy_hosts").is_some_and(|value| !value.is_array()) {
+        return Err(root.fault("no_proxy_hosts", "must be a list of strings"));
+    }
+    root.texts("no_proxy_hosts").map(drop)
 }
 
 fn read_presence(root: &Section<'_>) -> Result<Presence, ConfigError> {
@@ -195,4 +249,19 @@ fn read_experimental(root: &Section<'_>) -> Result<Experimental, ConfigError> {
         msc4491: flag("msc4491_enabled"),
         msc4502: flag("msc4502_enabled"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_names() {
+        for good in ["matrix.org", "localhost", "lab-1.test:8448", "192.0.2.1", "[2001:db8::1]", "[::1]:8448"] {
+            assert!(is_server_name(good), "{good}");
+        }
+        for bad in ["", ":8448", "a b", "https://matrix.org", "lab_1.test", "lab.test:x", "[::1", "[lab.test]"] {
+            assert!(!is_server_name(bad), "{bad}");
+        }
+    }
 }

@@ -94,12 +94,64 @@ fn who_checks_tokens() {
             "matrix_authentication_service.secret_path: cannot be set together",
         ),
         ("matrix_authentication_service: {enabled: true, secret: s, endpoint: x}", "endpoint: must be an http"),
+        (
+            "matrix_authentication_service: {enabled: true, secret: ''}",
+            "matrix_authentication_service.secret: is required",
+        ),
+        ("matrix_authentication_service: {enabled: 'true', secret: s}", "enabled: must be true or false"),
+        ("http_proxy: 3128", "http_proxy: must be a string"),
+        ("no_proxy_hosts: localhost", "no_proxy_hosts: must be a list of strings"),
         ("experimental_features: {msc3861: {enabled: true}}", "experimental_features.msc3861: was removed"),
         ("encryption_enabled_by_default_for_room_type: some", "encryption_enabled_by_default_for_room_type"),
         ("server_notices: {}", "server_notices.system_mxid_localpart: is required"),
     ] {
         let error = start("generic_worker", extra).expect_err(extra).to_string();
         assert!(error.contains(expected), "{extra}: {error}");
+    }
+}
+
+#[test]
+fn what_the_authentication_service_excludes() {
+    let mas = "matrix_authentication_service: {enabled: true, secret: s}\n";
+    for (extra, key) in [
+        ("password_config: {enabled: true}", "password_config.enabled: password authentication"),
+        ("password_config: {enabled: only_for_reauth}", "password_config.enabled: password authentication"),
+        ("enable_registration: 'yes'", "enable_registration: registration"),
+        ("disable_registration: false", "disable_registration: registration"),
+        ("user_consent: {version: 1}", "user_consent: user consent"),
+        ("oidc_providers: [{idp_id: x}]", "oidc_providers: single sign-on"),
+        ("oidc_config: {enabled: true}", "oidc_config: single sign-on"),
+        ("saml2_config: {sp_config: {x: y}}", "saml2_config: single sign-on"),
+        ("cas_config: {server_url: x}", "cas_config: single sign-on"),
+        ("jwt_config: {enabled: true}", "jwt_config: single sign-on"),
+        ("password_providers: [{module: x}]", "password_providers: a password provider"),
+        ("ldap_config: {enabled: true}", "ldap_config: a password provider"),
+        ("enable_registration_captcha: true", "enable_registration_captcha: a captcha"),
+        ("login_via_existing_session: {enabled: true}", "login_via_existing_session.enabled: login"),
+        ("refresh_token_lifetime: 1d", "refresh_token_lifetime: it cannot"),
+        ("nonrefreshable_access_token_lifetime: 1d", "nonrefreshable_access_token_lifetime: it cannot"),
+        ("session_lifetime: 1d", "session_lifetime: it cannot"),
+        ("enable_3pid_changes: true", "enable_3pid_changes: it cannot"),
+        ("enable_registration: maybe", "enable_registration: must be true or false"),
+    ] {
+        let error = start("generic_worker", &format!("{mas}{extra}")).expect_err(extra).to_string();
+        assert!(error.contains(&format!("c.yaml: {key}")), "{extra}: {error}");
+        // Without the service these are nobody's business here.
+        if !key.contains("must be") {
+            start("generic_worker", extra).unwrap_or_else(|error| panic!("{extra}: {error}"));
+        }
+    }
+    for extra in [
+        "password_config: {enabled: false}",
+        "enable_registration: false",
+        "enable_registration: true\ndisable_registration: 'on'",
+        "oidc_providers: []",
+        "cas_config: {}",
+        "cas_config: {enabled: false, server_url: x}",
+        "saml2_config: {user_mapping_provider: {}}",
+        "session_lifetime: 0",
+    ] {
+        start("generic_worker", &format!("{mas}{extra}")).unwrap_or_else(|error| panic!("{extra}: {error}"));
     }
 }
 

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use myelin_live::{Changed, Wake};
-use myelin_model::position::EventPosition;
 use myelin_model::presence::PresenceState;
 use myelin_model::stream::{EventRow, StateRow};
 use myelin_model::{Row, StreamName};
@@ -138,7 +137,7 @@ impl Shared {
         let mut wake = Wake::default();
         for row in &update.rows {
             match row {
-                Row::Event(event) if !event.rejected => self.wake_for_event(update, event),
+                Row::Event(event) if !event.rejected => wake_for_event(&mut wake, event),
                 Row::Receipt(receipt) => wake.rooms.push(Arc::clone(&receipt.room_id)),
                 Row::Typing { room_id, .. }
                 | Row::UnPartialStatedRoom { room_id }
@@ -167,23 +166,6 @@ impl Shared {
         if !(wake.users.is_empty() && wake.rooms.is_empty()) {
             self.writer.wake(&wake);
         }
-        if update.stream == StreamName::Events {
-            // An empty update can be the one that uncovers other writers' events.
-            self.writer.release_events();
-        }
-    }
-
-    fn wake_for_event(&self, update: &Update, event: &EventRow) {
-        let mut wake = Wake { rooms: vec![Arc::clone(&event.room_id)], ..Wake::default() };
-        if let ("m.room.member", Some(user_id)) = (&*event.kind, &event.state_key) {
-            let user_id: Arc<str> = Arc::from(&**user_id);
-            if event.membership.as_deref() == Some("join") {
-                wake.joined.push((Arc::clone(&user_id), Arc::clone(&event.room_id)));
-            }
-            wake.users.push(user_id);
-        }
-        let position = EventPosition { instance: Arc::clone(&update.instance), stream: update.token };
-        self.writer.wake_for_event(position, wake);
     }
 
     async fn rooms_of(&self, user_id: &str) -> Vec<Arc<str>> {
@@ -194,6 +176,17 @@ impl Shared {
                 Vec::new()
             }
         }
+    }
+}
+
+fn wake_for_event(wake: &mut Wake, event: &EventRow) {
+    wake.rooms.push(Arc::clone(&event.room_id));
+    if let ("m.room.member", Some(user_id)) = (&*event.kind, &event.state_key) {
+        let user_id: Arc<str> = Arc::from(&**user_id);
+        if event.membership.as_deref() == Some("join") {
+            wake.joined.push((Arc::clone(&user_id), Arc::clone(&event.room_id)));
+        }
+        wake.users.push(user_id);
     }
 }
 

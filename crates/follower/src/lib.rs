@@ -65,6 +65,7 @@ impl Follower {
         let shared = Arc::new(Shared { config, writer, reader, storage, http, commands, stats, stop });
         let start = |stream| {
             let (queue, lines) = mpsc::channel(QUEUE);
+            shared.stats.watch(stream, &queue);
             tokio::spawn(StreamTask::new(Arc::clone(&shared), stream).run(lines));
             (stream, queue)
         };

@@ -28,6 +28,7 @@ use myelin_live::Reader;
 use myelin_model::{MatrixError, Requester};
 use myelin_replication::{Client, Command, Commands};
 use myelin_storage::Storage;
+pub use myelin_storage::usage;
 use presence_duty::{PresenceDuty, Syncing};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +43,13 @@ pub struct Handlers {
     /// Which member events a device was already sent.
     pub lazy_members: sync::LazyLoadedMembers,
     pub sync_responses: sync::SyncResponses,
+    /// Turns of syncs that gather everything.
+    pub(crate) whole_syncs: tokio::sync::Semaphore,
     pub(crate) auth: auth::Auth,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
+    /// `/versions` of users without features of their own.
+    common_versions: String,
 }
 
 impl Handlers {
@@ -54,17 +59,33 @@ impl Handlers {
             auth: auth::Auth::new(&config),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
+            common_versions: versions::versions(&config, &[]),
             config,
             storage,
             live,
             lazy_members: sync::LazyLoadedMembers::default(),
+            whole_syncs: tokio::sync::Semaphore::new(sync::whole_syncs_at_once()),
             sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
         }
     }
 
     /// Tells the writer of presence that a device syncs, for as long as the result lives.
-    pub async fn user_syncing(&self, requester: &Requester, set_presence: &str) -> Option<Syncing> {
-        self.presence_duty.user_syncing(requester, set_presence).await
+    pub async fn user_syncing(&self, requester: &Requester, set_presence: &str) -> Result<Option<Syncing>> {
+        let unlimited = self.is_unlimited(requester);
+        self.presence_duty.user_syncing(requester, set_presence, unlimited).await
+    }
+
+    /// Whom `Ratelimiter` lets do everything: some application services, and whom an admin said so of.
+    async fn is_unlimited(&self, requester: &Requester) -> Result<bool> {
+        let service = requester.app_service.as_deref();
+        let service = service.and_then(|id| self.config.app_services.iter().find(|service| service.id == id));
+        if service.is_some_and(|service| !service.rate_limited) {
+            return Ok(true);
+        }
+        let entity = &requester.authenticated_entity;
+        // Other numbers than 0 are for the sending of events alone.
+        let limit = self.storage.get_ratelimit_for_user(entity).await?;
+        Ok(limit.is_some_and(|messages_per_second| messages_per_second == 0))
     }
 
     /// What other processes must hear from this one: who syncs, and who was seen. Until `stop`.

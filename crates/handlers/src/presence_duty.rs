@@ -2,6 +2,7 @@
 //! `synapse/handlers/presence.py`.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::now_ms;
+use crate::{Result, now_ms};
 
 /// A device that stopped syncing is told of only if it does not come back meanwhile: `UPDATE_SYNCING_USERS`.
 const GRACE: Duration = Duration::from_secs(10);
@@ -88,21 +89,27 @@ impl PresenceDuty {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `user_syncing`; nothing if the request does not affect presence. `set_presence` is a presence state.
-    pub async fn user_syncing(self: &Arc<Self>, requester: &Requester, set_presence: &str) -> Option<Syncing> {
+    /// `user_syncing`; nothing if the request does not affect presence. `set_presence` is a presence state;
+    /// `unlimited` is asked only when the limit is reached.
+    pub async fn user_syncing(
+        self: &Arc<Self>,
+        requester: &Requester,
+        set_presence: &str,
+        unlimited: impl Future<Output = Result<bool>>,
+    ) -> Result<Option<Syncing>> {
         let device: Device = (Arc::clone(&requester.user_id), requester.device_id.clone());
         let now = now_ms();
         // The limit counts also what is not affected.
         let allowed = self.state().may_act(&device.0, self.settings.per_user_rate, now);
-        if !allowed || set_presence == "offline" || !self.settings.tracked {
-            return None;
+        if set_presence == "offline" || !self.settings.tracked || !(allowed || unlimited.await?) {
+            return Ok(None);
         }
         if self.state().is_news(&device, set_presence, now, self.relay_interval_ms()) {
             self.tell(&device, set_presence, now).await;
         }
         let mut state = self.state();
         if state.ended {
-            return None;
+            return Ok(None);
         }
         let requests = state.syncing.entry(device.clone()).or_default();
         *requests += 1;
@@ -112,7 +119,7 @@ impl PresenceDuty {
             self.commands.send(&self.user_sync(&device, true, now_ms()));
         }
         drop(state);
-        Some(Syncing { duty: Arc::clone(self), device })
+        Ok(Some(Syncing { duty: Arc::clone(self), device }))
     }
 
     /// The writer's timers need a word before they run out.
@@ -267,7 +274,7 @@ impl State {
         }
         let level = (bucket.actions - leaked).max(0.0);
         #[expect(clippy::cast_precision_loss, reason = "a burst is small")]
-        let allowed = level + 1.0 <= burst as f64;
+        let allowed = level <= burst as f64 - 1.0;
         if allowed {
             bucket.actions += 1.0;
         }

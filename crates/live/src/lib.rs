@@ -6,21 +6,23 @@
 
 mod changes;
 mod position;
+mod typing;
 mod waiters;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use myelin_model::position::EventPosition;
 use myelin_model::presence::PresenceState;
 use myelin_model::{InitialPositions, MultiWriterPosition, RoomToken, StreamName, StreamToken};
 use tokio::sync::watch;
 
 pub use changes::Changes;
+pub use typing::RoomTyping;
 pub use waiters::{Listener, Wakened};
 
 use position::Position;
+use typing::Typing;
 use waiters::Waiters;
 
 /// What changed when, by stream; see `Reader::changes`.
@@ -40,21 +42,12 @@ pub enum Changed {
     UserPresence,
 }
 
-/// Who types in a room: the serial of the change and the users.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoomTyping {
-    pub serial: i64,
-    pub user_ids: Vec<Arc<str>>,
-}
-
 struct State {
     positions: HashMap<StreamName, Position>,
     changes: HashMap<Changed, Changes>,
-    typing: HashMap<Arc<str>, RoomTyping>,
+    typing: Typing,
     /// Everybody who is not offline.
     presence: HashMap<Arc<str>, PresenceState>,
-    /// Events that the events token does not cover yet.
-    held_back: Vec<(EventPosition, Wake)>,
 }
 
 struct Shared {
@@ -87,13 +80,7 @@ pub struct Reader {
 pub fn new(initial: InitialPositions) -> (Writer, Reader) {
     let positions: HashMap<StreamName, Position> =
         initial.streams.into_iter().map(|(stream, position)| (stream, Position::new(position))).collect();
-    let state = State {
-        changes: HashMap::new(),
-        typing: HashMap::new(),
-        presence: HashMap::new(),
-        held_back: Vec::new(),
-        positions,
-    };
+    let state = State { changes: HashMap::new(), typing: Typing::default(), presence: HashMap::new(), positions };
     let token = watch::Sender::new(Arc::new(state.token()));
     let shared =
         Shared { state: Mutex::new(state), waiters: Arc::default(), token, stopping: watch::Sender::new(false) };
@@ -127,6 +114,7 @@ impl State {
             sticky_events: self.position(StreamName::StickyEvents),
             quarantined_media: self.position(StreamName::QuarantinedMedia),
             profile_updates: self.persisted_upto(StreamName::ProfileUpdates),
+            newer: None,
         }
     }
 }
@@ -155,12 +143,12 @@ impl Writer {
     }
 
     pub fn set_typing(&self, room_id: &Arc<str>, serial: i64, user_ids: Vec<Arc<str>>) {
-        self.shared.state().typing.insert(Arc::clone(room_id), RoomTyping { serial, user_ids });
+        self.shared.state().typing.set(room_id, serial, user_ids);
     }
 
     /// The writer of typing started anew: whoever typed does not any more, and serials begin at `serial`.
     pub fn reset_typing(&self, instance: &str, serial: i64) {
-        self.shared.state().typing.clear();
+        self.shared.state().typing = Typing::default();
         self.reset_position(StreamName::Typing, instance, serial);
     }
 
@@ -173,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Moves a writer's position. What this uncovers of the events held back is for `release`.
+    /// Moves a writer's position: the token covers what it wrote up to there.
     pub fn advance(&self, stream: StreamName, instance: &str, id: i64) {
         let mut state = self.shared.state();
         state.positions.entry(stream).or_default().advance(instance, id);
@@ -188,26 +176,7 @@ impl Writer {
         self.advance(stream, instance, id);
     }
 
-    /// Wakes whoever waits for these events, now or as soon as the events token covers them.
-    pub fn wake_for_event(&self, position: EventPosition, wake: Wake) {
-        self.shared.state().held_back.push((position, wake));
-        self.release_events();
-    }
-
-    /// Wakes for the events that have been covered since.
-    pub fn release_events(&self) {
-        let mut state = self.shared.state();
-        let now = state.position(StreamName::Events);
-        let (covered, held_back) =
-            std::mem::take(&mut state.held_back).into_iter().partition(|(position, _)| position.is_at_most(&now));
-        state.held_back = held_back;
-        drop(state);
-        let covered: Vec<(EventPosition, Wake)> = covered;
-        for (_, wake) in covered {
-            self.wake(&wake);
-        }
-    }
-
+    /// To be called once the position covers what happened: who is woken must find it.
     pub fn wake(&self, wake: &Wake) {
         self.shared.waiters.wake(wake);
     }
@@ -295,7 +264,12 @@ impl Reader {
 
     /// Who types in a room, if anything is known of it.
     pub fn typing(&self, room_id: &str) -> Option<RoomTyping> {
-        self.shared.state().typing.get(room_id).cloned()
+        self.shared.state().typing.of(room_id).cloned()
+    }
+
+    /// Of `room_ids`, those in which typing changed after `since` and not after `upto`, and who types there.
+    pub fn typing_changed(&self, room_ids: &[Arc<str>], since: i64, upto: i64) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        self.shared.state().typing.changed(room_ids, since, upto)
     }
 
     pub fn presence(&self, user_id: &str) -> Option<PresenceState> {
@@ -372,18 +346,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_wakes_only_once_the_token_covers_it() {
+    async fn who_is_woken_finds_what_happened() {
         let (writer, reader) = start();
         let mut listener = reader.listen(&id("@a:t"), vec![id("!r")]);
         let seen = listener.seen();
-        let wake = Wake { rooms: vec![id("!r")], ..Wake::default() };
-        let position = EventPosition { instance: id("w1"), stream: 6 };
-        writer.wake_for_event(position, wake);
-        assert_eq!(listener.seen(), seen);
         writer.advance(StreamName::Events, "w1", 6);
-        writer.release_events();
-        assert_ne!(listener.seen(), seen);
+        assert_eq!(listener.seen(), seen);
+        writer.wake(&Wake { rooms: vec![id("!r")], ..Wake::default() });
         assert_eq!(listener.wait(seen, Duration::from_secs(5)).await, Wakened::Woken);
+        assert!(reader.current_token().room.position().covers("w1", 6));
     }
 
     #[tokio::test]

@@ -47,7 +47,6 @@ impl MultiWriterPosition {
             && self.writers.keys().chain(other.writers.keys()).all(|instance| self.of(instance) <= other.of(instance))
     }
 
-    /// Moves every writer to the further of the two positions.
     /// No writer beyond `max`: `bound_stream_token`.
     pub fn bound(&mut self, max: i64) {
         self.base = self.base.min(max);
@@ -57,6 +56,7 @@ impl MultiWriterPosition {
         });
     }
 
+    /// Moves every writer to the further of the two positions.
     pub fn merge(&mut self, other: &Self) {
         let base = self.base.max(other.base);
         let names: Vec<Arc<str>> = self.writers.keys().chain(other.writers.keys()).cloned().collect();

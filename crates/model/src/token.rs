@@ -89,7 +89,9 @@ impl RoomToken {
     }
 }
 
-/// The 14 fields of 1.163.
+/// The 14 fields of 1.163. Every few versions Synapse adds one at the end: older tokens have fewer, which are 0, and a
+/// main process or worker that was upgraded first gives out tokens with more. Python refuses those; here they are
+/// kept as they came and given back in `next_batch`, so that a client that comes by loses nothing of the new stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StreamToken {
     pub room: RoomToken,
@@ -106,12 +108,19 @@ pub struct StreamToken {
     pub sticky_events: MultiWriterPosition,
     pub quarantined_media: MultiWriterPosition,
     pub profile_updates: i64,
+    /// Fields of a newer Synapse with the `_` between them. Compared with nothing.
+    pub newer: Option<Arc<str>>,
 }
+
+/// Fields of this version, the room's included.
+const FIELDS: usize = 14;
+/// Room for a few fields with many writers.
+const MAX_NEWER: usize = 1_000;
 
 impl StreamToken {
     /// Parses a token; fields that an older Synapse did not know yet are 0.
     pub fn parse(text: &str, instances: &Instances) -> Result<Self, TokenError> {
-        let mut fields = text.split('_');
+        let mut fields = text.splitn(FIELDS + 1, '_');
         let room = RoomToken::parse(fields.next().unwrap_or_default(), instances)?;
         let mut next = || fields.next().unwrap_or("0");
         let token = Self {
@@ -129,9 +138,13 @@ impl StreamToken {
             sticky_events: multi_writer(next(), instances)?,
             quarantined_media: multi_writer(next(), instances)?,
             profile_updates: int(next())?,
+            newer: None,
         };
-        // A newer Synapse's token is refused, as an older Synapse refuses it.
-        if fields.next().is_some() { Err(TokenError::Malformed) } else { Ok(token) }
+        match fields.next() {
+            None => Ok(token),
+            Some(newer) if is_like_fields(newer) => Ok(Self { newer: Some(newer.into()), ..token }),
+            Some(_) => Err(TokenError::Malformed),
+        }
     }
 
     pub fn write(&self, instances: &Instances) -> Result<String, UnknownInstance> {
@@ -155,6 +168,10 @@ impl StreamToken {
         for field in &fields {
             out.push('_');
             out.push_str(field);
+        }
+        if let Some(newer) = &self.newer {
+            out.push('_');
+            out.push_str(newer);
         }
         Ok(out)
     }
@@ -238,6 +255,15 @@ fn writers(position: &MultiWriterPosition) -> String {
     texts.join(", ")
 }
 
+/// Positions of one or many writers, whatever they count.
+fn is_like_fields(text: &str) -> bool {
+    let is_field = |field: &str| {
+        !field.is_empty()
+            && field.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'm' | b'~' | b'.' | b'-'))
+    };
+    text.len() <= MAX_NEWER && text.split('_').all(is_field)
+}
+
 /// Python's `int()` as far as a token may use it: an optional sign and digits, surrounded by blanks.
 fn int(text: &str) -> Result<i64, TokenError> {
     text.trim().parse().map_err(|_| TokenError::Malformed)
@@ -289,6 +315,8 @@ mod tests {
             "m23~1.25_29_2_4_7_2_3_8_0_1_2_1_1_1",
             "t16-23_0_0_0_0_0_0_0_0_0_0_0_0_0",
             "s1_1_1_m4~2.9_1_1_1_1_0_1_1_1_1_1",
+            "s1_1_1_m4~2.9_1_1_1_1_0_1_1_1_1_1_7",
+            "s1_1_1_m4~2.9_1_1_1_1_0_1_1_1_1_1_7_m8~9.12_0",
         ] {
             let token = StreamToken::parse(text, &instances()).unwrap();
             assert_eq!(token.write(&instances()).unwrap(), text);
@@ -299,7 +327,18 @@ mod tests {
     fn short_tokens_are_padded_and_bad_ones_refused() {
         let token = StreamToken::parse("s5_1", &instances()).unwrap();
         assert_eq!(token.write(&instances()).unwrap(), "s5_1_0_0_0_0_0_0_0_0_0_0_0_0");
-        for bad in ["", "s1_1_1_1_1_1_1_1_1_1_1_1_1_1_1", "zzz", "s", "sx_1", "s1_x", "m1~9_1", "é", "s5_"] {
+        for bad in [
+            "",
+            "s1_1_1_1_1_1_1_1_1_1_1_1_1_1_",
+            "s1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_x",
+            "zzz",
+            "s",
+            "sx_1",
+            "s1_x",
+            "m1~9_1",
+            "é",
+            "s5_",
+        ] {
             assert!(StreamToken::parse(bad, &instances()).is_err(), "{bad}");
         }
         assert_eq!(StreamToken::parse("m1~9.4", &instances()), Err(TokenError::UnknownInstance(9)));

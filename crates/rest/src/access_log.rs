@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use myelin_handlers::usage::Used;
 use percent_encoding::percent_decode_str;
 
 /// Parameters whose values are secrets.
@@ -26,17 +27,22 @@ pub struct Finished<'a> {
     pub processing: Duration,
     pub sending: Duration,
     pub bytes: u64,
+    pub used: Used,
 }
 
-/// Processor and database times are not measured per request, hence the zeros.
+/// `ru` has all of the processor time in its first number: user and system time are not told apart per request.
+/// How many events came from the database is not counted.
 pub fn log(finished: &Finished<'_>) {
     let Finished { client, site, requester, method, status, user_agent, bytes, .. } = finished;
     let uri = redact(finished.uri);
     let (processing, sending) = (finished.processing.as_secs_f64(), finished.sending.as_secs_f64());
+    let (cpu, waiting, database) =
+        (finished.used.cpu.as_secs_f64(), finished.used.waiting.as_secs_f64(), finished.used.database.as_secs_f64());
+    let statements = finished.used.statements;
     let lost = if finished.complete { "" } else { "!" };
     let line = format_args!(
         "{client} - {site} - {{{requester}}} Processed request: {processing:.3}sec/{sending:.3}sec \
-         ru=(0.000sec, 0.000sec) db=(0.000sec/0.000sec/0) {bytes}B {status}{lost} \"{method} {uri} HTTP/1.1\" \
+         ru=({cpu:.3}sec, 0.000sec) db=({waiting:.3}sec/{database:.3}sec/{statements}) {bytes}B {status}{lost} \"{method} {uri} HTTP/1.1\" \
          \"{user_agent}\" [0 dbevts]"
     );
     // The listener's tag is part of the logger's name, and a target cannot be made at run time.

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use myelin_handlers::auth::{AuthOptions, Credentials};
+use myelin_handlers::usage::Usage;
 use myelin_model::{MatrixError, Requester};
 use serde_json::{Map, Value};
 
@@ -63,6 +64,8 @@ impl Call {
 pub struct Notes {
     requester: OnceLock<String>,
     tag: OnceLock<&'static str>,
+    /// What the request costs.
+    pub usage: Arc<Usage>,
 }
 
 impl Notes {

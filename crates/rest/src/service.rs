@@ -159,6 +159,7 @@ async fn serve(State(site): State<Site>, request: Request<Body>) -> Response {
     let notes = Arc::new(Notes::default());
     let seen = Seen::of(&site, &request);
     let (client, user_agent) = (Arc::clone(&seen.client), Arc::clone(&seen.user_agent));
+    let usage = Arc::clone(&notes.usage);
     let work = async move {
         // Dropped with this future if the client goes away first.
         let tracker = Tracker::start(site.clone(), seen, found.servlet(), Arc::clone(&notes));
@@ -166,7 +167,7 @@ async fn serve(State(site): State<Site>, request: Request<Body>) -> Response {
         let (response, fallback) = asked.answer(found, request).await;
         tracker.follow(response, fallback)
     };
-    work.instrument(span).await
+    usage.charge(work.instrument(span)).await
 }
 
 /// A request's surroundings.

@@ -69,6 +69,7 @@ impl Drop for Tracker {
             processing: answered.at.duration_since(self.start),
             sending: now.duration_since(answered.at),
             bytes: answered.bytes,
+            used: self.notes.usage.used(),
         };
         self.span.in_scope(|| access_log::log(&finished));
         let http = &self.site.app().metrics.http;

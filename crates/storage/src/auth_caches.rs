@@ -22,6 +22,8 @@ pub(crate) struct AuthCaches {
     pub(crate) features: Arc<Cache<Arc<str>, Arc<HashSet<String>>>>,
     pub(crate) last_active: Arc<Cache<Arc<str>, Option<i64>>>,
     pub(crate) active_count: Arc<Cache<(), i64>>,
+    /// Events per second; 0 is no limit, none is the usual one.
+    pub(crate) ratelimits: Arc<Cache<Arc<str>, Option<i64>>>,
     /// By user and number.
     pub(crate) filters: Cache<(Arc<str>, i64), Arc<str>>,
 }
@@ -39,6 +41,7 @@ impl AuthCaches {
             features: Arc::new(Cache::new(sizes.bytes(4 << 20), |id, features| id.len() + 64 + features.len() * 64)),
             last_active: Arc::new(Cache::new(sizes.bytes(4 << 20), |id, _| id.len() + 64)),
             active_count: Arc::new(Cache::new(1024, |(), _| 64)),
+            ratelimits: Arc::new(Cache::new(sizes.bytes(4 << 20), |id, _| id.len() + 64)),
             filters: Cache::new(sizes.bytes(8 << 20), |(user, _), filter| user.len() + filter.len() + 100),
         };
         caches.register(registry);
@@ -64,6 +67,7 @@ impl AuthCaches {
         by_first_key(registry, "is_feature_enabled", &self.features);
         by_first_key(registry, "list_enabled_features", &self.features);
         by_first_key(registry, "user_last_seen_monthly_active", &self.last_active);
+        by_first_key(registry, "get_ratelimit_for_user", &self.ratelimits);
         let count = Arc::clone(&self.active_count);
         registry.register("get_monthly_active_count", move |_| count.clear());
         let devices = Arc::clone(&self.devices);

@@ -78,7 +78,7 @@ const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_w
 const MAX_WARNED: usize = 1_000;
 
 /// Functions of Synapse that are cached there and not here: nothing to do, and nothing to warn of.
-const NOT_CACHED_HERE: [&str; 69] = [
+const NOT_CACHED_HERE: [&str; 67] = [
     "_get_bare_e2e_cross_signing_keys",
     "_get_cached_user_device",
     "_get_current_state_event_id",
@@ -115,7 +115,6 @@ const NOT_CACHED_HERE: [&str; 69] = [
     "get_monthly_active_count_by_service",
     "get_number_joined_users_in_room",
     "get_partial_rooms",
-    "get_ratelimit_for_user",
     "get_relations_for_event",
     "get_retention_policy_for_room",
     "get_room_encryption",
@@ -128,7 +127,6 @@ const NOT_CACHED_HERE: [&str; 69] = [
     "get_tags_for_room",
     "get_thread_id",
     "get_thread_id_for_receipts",
-    "get_thread_participated",
     "get_threads",
     "get_user_by_access_token",
     "get_user_by_external_id",
@@ -309,6 +307,7 @@ impl Storage {
 
     fn invalidate_for_event(&self, event: &EventRow) {
         let room_id: &str = &event.room_id;
+        self.forget_room_reads(&event.room_id);
         self.forget("_get_event_cache", &[&event.event_id]);
         self.forget("_get_membership_from_event_id", &[&event.event_id]);
         self.forget("have_seen_event", &[room_id, &event.event_id]);

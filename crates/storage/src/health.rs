@@ -47,6 +47,11 @@ impl Health {
     }
 }
 
+/// Whether the statement may succeed on another connection.
+pub(crate) fn is_connection_lost(error: &Error) -> bool {
+    is_lost(error) && !matches!(error, Error::PoolTimedOut)
+}
+
 fn is_lost(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::PoolTimedOut | Error::WorkerCrashed => true,

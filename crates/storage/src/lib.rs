@@ -31,9 +31,13 @@ pub mod receipts;
 pub mod registration;
 pub mod relations;
 mod replication;
+mod retry;
+mod room;
 mod room_caches;
+mod room_reads;
 pub mod roommember;
 pub mod state;
+pub mod state_deltas;
 mod state_groups;
 pub mod stream;
 pub mod tables;
@@ -42,7 +46,7 @@ mod user_caches;
 use std::panic::Location;
 use std::sync::{Arc, RwLock};
 
-use myelin_caches::Registry;
+use myelin_caches::{Registry, SharedTexts};
 use myelin_config::Config;
 use myelin_model::Instances;
 use prometheus::core::Collector;
@@ -52,6 +56,7 @@ use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
+pub use myelin_caches::usage;
 pub use pool::CacheSizes;
 pub use replication::StreamUpdates;
 
@@ -82,7 +87,9 @@ struct Inner {
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
+    texts: SharedTexts,
     rooms: room_caches::RoomCaches,
+    room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
 }
@@ -108,7 +115,9 @@ impl Storage {
             state: pools.state,
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
+            texts: SharedTexts::default(),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
+            room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             registry,
@@ -139,9 +148,18 @@ impl Storage {
         self.0.metrics.collectors()
     }
 
+    /// Ids that many entries of many caches hold are one text.
+    pub(crate) fn texts(&self) -> &SharedTexts {
+        &self.0.texts
+    }
+
     /// State, members and what else is remembered of rooms.
     pub(crate) fn caches(&self) -> &room_caches::RoomCaches {
         &self.0.rooms
+    }
+
+    pub(crate) fn room_reads(&self) -> &room_reads::RoomReads {
+        &self.0.room_reads
     }
 
     /// Account data, push rules and keys of users.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use myelin_model::position::{EventPosition, MASTER};
 use myelin_model::{MultiWriterPosition, RoomToken};
 
+use crate::room_reads::{Between, Range};
 use crate::{Storage, StorageError};
 
 /// One page of a room's events, newest first.
@@ -28,13 +29,55 @@ pub struct EventInOrder {
     pub depth: i64,
 }
 
-/// A change of current state; `event_id` is `None` when the key vanished in a state reset.
-#[derive(Clone, Debug)]
-pub struct StateDelta {
-    pub kind: Arc<str>,
-    pub state_key: Arc<str>,
-    pub event_id: Option<Arc<str>>,
-    pub prev_event_id: Option<Arc<str>>,
+impl Page {
+    /// Bytes, for a cache.
+    pub(crate) fn weight(&self) -> usize {
+        self.events.len() * (size_of::<EventInOrder>() + 80)
+    }
+}
+
+/// The ranges' bounds as SQL sees them: coarse, whoever wrote.
+pub(crate) struct Bounds<'a> {
+    pub rooms: Vec<&'a str>,
+    pub lower: Vec<i64>,
+    pub upper: Vec<i64>,
+}
+
+impl<'a> Bounds<'a> {
+    pub fn new(ranges: impl IntoIterator<Item = &'a Range>) -> Self {
+        let mut bounds = Self { rooms: Vec::new(), lower: Vec::new(), upper: Vec::new() };
+        for range in ranges {
+            let (room_id, range) = range;
+            bounds.rooms.push(room_id);
+            bounds.lower.push(range.lower.as_ref().map_or(0, |position| position.base));
+            bounds.upper.push(range.upper.max());
+        }
+        bounds
+    }
+}
+
+/// The place in a list of what SQL numbers from 1.
+pub(crate) fn at(index: i64) -> Option<usize> {
+    usize::try_from(index).ok()?.checked_sub(1)
+}
+
+/// Rooms with the bounds and limit of a page of each.
+type PageKey = (Arc<str>, (Between, usize));
+type DepthKey = (Arc<str>, (RoomToken, usize));
+type LastKey = (Arc<str>, MultiWriterPosition);
+
+/// With the number of the key that the row belongs to.
+type PageRow = (i64, String, Option<String>, i64, i64);
+
+/// The rows of each key, in their order.
+fn by_index(keys: usize, rows: Vec<PageRow>) -> Vec<Vec<EventInOrder>> {
+    let mut by_key = vec![Vec::new(); keys];
+    for (index, event_id, instance, depth, stream) in rows {
+        if let Some(rows) = at(index).and_then(|at| by_key.get_mut(at)) {
+            rows.push(in_order((event_id, instance, depth, stream)));
+        }
+    }
+    by_key
 }
 
 type OrderRow = (String, Option<String>, i64, i64);
@@ -76,51 +119,67 @@ const fn sql_limit(limit: usize) -> i64 {
 }
 
 impl Storage {
-    /// `get_room_events_stream_for_rooms`: for each room its newest events in (`lower`, `upper`],
-    /// in one statement. Rooms without any are left out.
+    /// `get_room_events_stream_for_rooms`: for each room its newest events in (`lower`, `upper`].
+    /// Rooms without any are left out.
     pub async fn room_events_by_stream(
         &self,
-        room_ids: &[&str],
+        room_ids: &[Arc<str>],
         lower: &MultiWriterPosition,
         upper: &MultiWriterPosition,
         limit: usize,
     ) -> Result<HashMap<Arc<str>, Page>, StorageError> {
-        if room_ids.is_empty() || upper.at_most(lower) {
+        if upper.at_most(lower) {
             return Ok(HashMap::new());
         }
-        let rows: Vec<(String, String, Option<String>, i64, i64)> = sqlx::query_as(
-            "SELECT r.room_id, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
-             FROM unnest($1::text[]) AS r(room_id)
+        let between = Between { lower: Some(lower.clone()), upper: upper.clone() };
+        let keys: Vec<_> = room_ids.iter().map(|id| (Arc::clone(id), (between.clone(), limit))).collect();
+        let pages = self.room_reads().by_stream.get_many(keys, self, Self::load_by_stream).await?;
+        let pages = pages.into_iter().filter(|(_, page)| !page.events.is_empty() || page.limited);
+        Ok(pages.map(|((room_id, _), page)| (room_id, page)).collect())
+    }
+
+    async fn load_by_stream(self, keys: Vec<PageKey>) -> Result<HashMap<PageKey, Page>, StorageError> {
+        let ranges: Vec<Range> =
+            keys.iter().map(|(room_id, (between, _))| (Arc::clone(room_id), between.clone())).collect();
+        let bounds = Bounds::new(&ranges);
+        let limits: Vec<i64> = keys.iter().map(|(_, (_, limit))| sql_limit(*limit)).collect();
+        let rows: Vec<PageRow> = sqlx::query_as(
+            "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+                 WITH ORDINALITY AS k(room_id, lower, upper, most, index)
              CROSS JOIN LATERAL (
                  SELECT event_id, instance_name, topological_ordering, stream_ordering FROM events
-                 WHERE room_id = r.room_id AND NOT outlier AND stream_ordering > $2 AND stream_ordering <= $3
-                 ORDER BY stream_ordering DESC LIMIT $4
-             ) AS e",
+                 WHERE room_id = k.room_id AND NOT outlier AND stream_ordering > k.lower AND stream_ordering <= k.upper
+                 ORDER BY stream_ordering DESC LIMIT k.most
+             ) AS e
+             ORDER BY k.index, e.stream_ordering DESC",
         )
-        .bind(room_ids)
-        .bind(lower.base)
-        .bind(upper.max())
-        .bind(sql_limit(limit))
+        .bind(bounds.rooms)
+        .bind(bounds.lower)
+        .bind(bounds.upper)
+        .bind(limits)
         .fetch_all(self.pool())
         .await?;
-        let mut by_room: HashMap<Arc<str>, Vec<EventInOrder>> = HashMap::new();
-        for (room_id, event_id, instance, depth, stream) in rows {
-            by_room.entry(room_id.into()).or_default().push(in_order((event_id, instance, depth, stream)));
-        }
-        let keep = |row: &EventInOrder| upper.covers_since(lower, &row.position.instance, row.position.stream);
-        let page = |rows| cut(rows, keep, limit, Some(RoomToken::Live(lower.clone())), false);
-        Ok(by_room.into_iter().map(|(room_id, rows)| (room_id, page(rows))).collect())
+        let by_key = by_index(keys.len(), rows);
+        let page = |(room_id, (range, limit)): PageKey, rows: Vec<EventInOrder>| {
+            let lower = range.lower.clone().unwrap_or_default();
+            let keep =
+                |row: &EventInOrder| range.upper.covers_since(&lower, &row.position.instance, row.position.stream);
+            let page = cut(rows, keep, limit, Some(RoomToken::Live(lower.clone())), false);
+            ((room_id, (range, limit)), page)
+        };
+        Ok(keys.into_iter().zip(by_key).map(|(key, rows)| page(key, rows)).collect())
     }
 
     /// `paginate_room_events_by_stream_ordering`, backwards: (`lower`, `upper`].
     pub async fn paginate_by_stream(
         &self,
-        room_id: &str,
+        room_id: &Arc<str>,
         lower: &MultiWriterPosition,
         upper: &MultiWriterPosition,
         limit: usize,
     ) -> Result<Page, StorageError> {
-        let mut pages = self.room_events_by_stream(&[room_id], lower, upper, limit).await?;
+        let mut pages = self.room_events_by_stream(std::slice::from_ref(room_id), lower, upper, limit).await?;
         let empty = || Page { events: Vec::new(), next: RoomToken::Live(lower.clone()), limited: false };
         Ok(pages.remove(room_id).unwrap_or_else(empty))
     }
@@ -132,32 +191,56 @@ impl Storage {
         upper: &RoomToken,
         limit: usize,
     ) -> Result<Page, StorageError> {
-        let query = match upper {
-            RoomToken::Live(position) => sqlx::query_as(
-                "SELECT event_id, instance_name, topological_ordering, stream_ordering FROM events
-                 WHERE NOT outlier AND room_id = $1 AND stream_ordering <= $2
-                 ORDER BY topological_ordering DESC, stream_ordering DESC LIMIT $3",
-            )
-            .bind(room_id)
-            .bind(position.max())
-            .bind(sql_limit(limit)),
-            RoomToken::Topological { depth, stream } => sqlx::query_as(
-                "SELECT event_id, instance_name, topological_ordering, stream_ordering FROM events
-                 WHERE NOT outlier AND room_id = $1 AND (topological_ordering, stream_ordering) <= ($2, $4)
-                 ORDER BY topological_ordering DESC, stream_ordering DESC LIMIT $3",
-            )
-            .bind(room_id)
-            .bind(depth)
-            .bind(sql_limit(limit))
-            .bind(stream),
+        let key = (Arc::from(room_id), (upper.clone(), limit));
+        let mut pages = self.room_reads().by_depth.get_many([key.clone()], self, Self::load_by_depth).await?;
+        let page = pages.remove(&key);
+        Ok(page.unwrap_or_else(|| Page { events: Vec::new(), next: upper.clone(), limited: false }))
+    }
+
+    async fn load_by_depth(self, keys: Vec<DepthKey>) -> Result<HashMap<DepthKey, Page>, StorageError> {
+        let rooms: Vec<&str> = keys.iter().map(|(room_id, _)| &**room_id).collect();
+        // A point in the order of arrival bounds no depth, and the other way round.
+        let mut depths = Vec::with_capacity(keys.len());
+        let (mut streams, mut arrivals) = (depths.clone(), depths.clone());
+        for (_, (upper, _)) in &keys {
+            let (depth, stream, arrival) = match upper {
+                RoomToken::Live(position) => (i64::MAX, i64::MAX, position.max()),
+                RoomToken::Topological { depth, stream } => (*depth, *stream, i64::MAX),
+            };
+            depths.push(depth);
+            streams.push(stream);
+            arrivals.push(arrival);
+        }
+        let limits: Vec<i64> = keys.iter().map(|(_, (_, limit))| sql_limit(*limit)).collect();
+        let rows: Vec<PageRow> = sqlx::query_as(
+            "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+                 WITH ORDINALITY AS k(room_id, depth, stream, arrival, most, index)
+             CROSS JOIN LATERAL (
+                 SELECT event_id, instance_name, topological_ordering, stream_ordering FROM events
+                 WHERE room_id = k.room_id AND NOT outlier AND stream_ordering <= k.arrival
+                     AND (topological_ordering, stream_ordering) <= (k.depth, k.stream)
+                 ORDER BY topological_ordering DESC, stream_ordering DESC LIMIT k.most
+             ) AS e
+             ORDER BY k.index, e.topological_ordering DESC, e.stream_ordering DESC",
+        )
+        .bind(rooms)
+        .bind(depths)
+        .bind(streams)
+        .bind(arrivals)
+        .bind(limits)
+        .fetch_all(self.pool())
+        .await?;
+        let by_key = by_index(keys.len(), rows);
+        let page = |(room_id, (upper, limit)): DepthKey, rows: Vec<EventInOrder>| {
+            let keep = |row: &EventInOrder| match &upper {
+                RoomToken::Live(position) => row.position.is_at_most(position),
+                RoomToken::Topological { .. } => true,
+            };
+            let page = cut(rows, keep, limit, Some(upper.clone()), true);
+            ((room_id, (upper, limit)), page)
         };
-        let rows: Vec<OrderRow> = query.fetch_all(self.pool()).await?;
-        let keep = |row: &EventInOrder| match upper {
-            RoomToken::Live(position) => row.position.is_at_most(position),
-            RoomToken::Topological { .. } => true,
-        };
-        let rows = rows.into_iter().map(in_order).collect();
-        Ok(cut(rows, keep, limit, Some(upper.clone()), true))
+        Ok(keys.into_iter().zip(by_key).map(|(key, rows)| page(key, rows)).collect())
     }
 
     /// `get_membership_changes_for_user`: ids of the user's own membership events in (`lower`, `upper`], oldest first.
@@ -195,26 +278,43 @@ impl Storage {
         room_id: &str,
         upper: &MultiWriterPosition,
     ) -> Result<Option<Arc<str>>, StorageError> {
+        let key = (Arc::from(room_id), upper.clone());
+        let mut last = self.room_reads().last_before.get_many([key.clone()], self, Self::load_last_before).await?;
+        Ok(last.remove(&key).flatten())
+    }
+
+    async fn load_last_before(self, keys: Vec<LastKey>) -> Result<HashMap<LastKey, Option<Arc<str>>>, StorageError> {
+        let rooms: Vec<&str> = keys.iter().map(|(room_id, _)| &**room_id).collect();
+        let (lower, upper): (Vec<i64>, Vec<i64>) = keys.iter().map(|(_, upper)| (upper.base, upper.max())).unzip();
         // Between the slowest and the fastest writer some rows may not be covered yet, hence no LIMIT there.
-        let rows: Vec<OrderRow> = sqlx::query_as(
-            "(SELECT event_id, instance_name, topological_ordering, stream_ordering
-              FROM events LEFT JOIN rejections USING (event_id)
-              WHERE room_id = $1 AND stream_ordering > $2 AND stream_ordering <= $3
-                  AND NOT outlier AND rejections.event_id IS NULL)
-             UNION ALL
-             (SELECT event_id, instance_name, topological_ordering, stream_ordering
-              FROM events LEFT JOIN rejections USING (event_id)
-              WHERE room_id = $1 AND stream_ordering <= $2 AND NOT outlier AND rejections.event_id IS NULL
-              ORDER BY stream_ordering DESC LIMIT 1)
-             ORDER BY stream_ordering DESC",
+        let rows: Vec<PageRow> = sqlx::query_as(
+            "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS k(room_id, lower, upper, index)
+             CROSS JOIN LATERAL (
+                 (SELECT event_id, instance_name, topological_ordering, stream_ordering
+                  FROM events LEFT JOIN rejections USING (event_id)
+                  WHERE room_id = k.room_id AND stream_ordering > k.lower AND stream_ordering <= k.upper
+                      AND NOT outlier AND rejections.event_id IS NULL)
+                 UNION ALL
+                 (SELECT event_id, instance_name, topological_ordering, stream_ordering
+                  FROM events LEFT JOIN rejections USING (event_id)
+                  WHERE room_id = k.room_id AND stream_ordering <= k.lower
+                      AND NOT outlier AND rejections.event_id IS NULL
+                  ORDER BY stream_ordering DESC LIMIT 1)
+             ) AS e
+             ORDER BY k.index, e.stream_ordering DESC",
         )
-        .bind(room_id)
-        .bind(upper.base)
-        .bind(upper.max())
+        .bind(rooms)
+        .bind(lower)
+        .bind(upper)
         .fetch_all(self.pool())
         .await?;
-        let newest = rows.into_iter().map(in_order).find(|row| row.position.is_at_most(upper));
-        Ok(newest.map(|row| row.event_id))
+        let by_key = by_index(keys.len(), rows);
+        let newest = |(room_id, upper): LastKey, rows: Vec<EventInOrder>| {
+            let newest = rows.into_iter().find(|row| row.position.is_at_most(&upper));
+            ((room_id, upper), newest.map(|row| row.event_id))
+        };
+        Ok(keys.into_iter().zip(by_key).map(|(key, rows)| newest(key, rows)).collect())
     }
 
     /// `get_timeline_gaps`: where the last gap within (`lower`, `upper`] lies, if there is one.
@@ -224,21 +324,38 @@ impl Storage {
         lower: Option<&MultiWriterPosition>,
         upper: &MultiWriterPosition,
     ) -> Result<Option<MultiWriterPosition>, StorageError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT instance_name, stream_ordering FROM timeline_gaps
-             WHERE room_id = $1 AND stream_ordering > $2 AND stream_ordering <= $3
-             ORDER BY stream_ordering DESC",
+        let range = (Arc::from(room_id), Between { lower: lower.cloned(), upper: upper.clone() });
+        let mut gaps = self.room_reads().gaps.get_many([range.clone()], self, Self::load_gaps).await?;
+        Ok(gaps.remove(&range).flatten())
+    }
+
+    async fn load_gaps(self, ranges: Vec<Range>) -> Result<HashMap<Range, Option<MultiWriterPosition>>, StorageError> {
+        let bounds = Bounds::new(&ranges);
+        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT k.index, g.instance_name, g.stream_ordering
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS k(room_id, lower, upper, index)
+             JOIN timeline_gaps AS g ON g.room_id = k.room_id
+                 AND g.stream_ordering > k.lower AND g.stream_ordering <= k.upper
+             ORDER BY g.stream_ordering DESC",
         )
-        .bind(room_id)
-        .bind(lower.map_or(0, |position| position.base))
-        .bind(upper.max())
+        .bind(bounds.rooms)
+        .bind(bounds.lower)
+        .bind(bounds.upper)
         .fetch_all(self.pool())
         .await?;
-        let within = |(instance, stream): &(String, i64)| {
-            upper.covers(instance, *stream) && lower.is_none_or(|lower| !lower.covers(instance, *stream))
-        };
-        // The event at the gap is included: the gap is before it.
-        Ok(rows.into_iter().find(within).map(|(_, stream)| (stream - 1).into()))
+        let mut found = vec![None; ranges.len()];
+        for (index, instance, stream) in rows {
+            let Some((range, gap)) = at(index).and_then(|at| Some((&ranges.get(at)?.1, found.get_mut(at)?))) else {
+                continue;
+            };
+            let within = range.upper.covers(&instance, stream)
+                && range.lower.as_ref().is_none_or(|lower| !lower.covers(&instance, stream));
+            if within && gap.is_none() {
+                // The event at the gap is included: the gap is before it.
+                *gap = Some(MultiWriterPosition::from(stream - 1));
+            }
+        }
+        Ok(ranges.into_iter().zip(found).collect())
     }
 
     /// `get_position_for_event`.
@@ -253,55 +370,17 @@ impl Storage {
 
     /// `check_if_events_in_current_state`.
     pub async fn events_in_current_state(&self, event_ids: &[Arc<str>]) -> Result<HashSet<Arc<str>>, StorageError> {
-        if event_ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let ids: Vec<&str> = event_ids.iter().map(|id| &**id).collect();
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT event_id FROM current_state_events WHERE event_id = ANY($1)")
-            .bind(ids)
-            .fetch_all(self.pool())
-            .await?;
-        Ok(rows.into_iter().map(|(id,)| id.into()).collect())
-    }
-
-    /// `get_current_state_deltas_for_room_by_event_position`: the room's changes of current state
-    /// in (`lower`, `upper`], oldest first.
-    ///
-    /// All rows of one persisted batch carry the batch's first stream id, so a change stands at the
-    /// later of its row and its event, and the batch that contains `lower` is looked at again.
-    pub async fn current_state_deltas(
-        &self,
-        room_id: &str,
-        lower: &MultiWriterPosition,
-        upper: &MultiWriterPosition,
-    ) -> Result<Vec<StateDelta>, StorageError> {
-        type Row = (Option<String>, i64, String, String, Option<String>, Option<String>);
-        if upper.at_most(lower) {
-            return Ok(Vec::new());
-        }
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT d.instance_name, GREATEST(d.stream_id, e.stream_ordering), d.type, d.state_key,
-                 d.event_id, d.prev_event_id
-             FROM current_state_delta_stream AS d LEFT JOIN events AS e ON e.event_id = d.event_id
-             WHERE d.room_id = $1 AND d.stream_id <= $3 AND d.stream_id >= COALESCE(
-                 (SELECT max(stream_id) FROM current_state_delta_stream WHERE room_id = $1 AND stream_id <= $2), $2)
-             ORDER BY d.stream_id",
-        )
-        .bind(room_id)
-        .bind(lower.base)
-        .bind(upper.max())
-        .fetch_all(self.pool())
-        .await?;
-        let within = |(instance, position, ..): &Row| {
-            upper.covers_since(lower, instance.as_deref().unwrap_or(MASTER), *position)
+        let load = |storage: Self, event_ids: Vec<Arc<str>>| async move {
+            let ids: Vec<&str> = event_ids.iter().map(|id| &**id).collect();
+            let rows: Vec<(String,)> =
+                sqlx::query_as("SELECT event_id FROM current_state_events WHERE event_id = ANY($1)")
+                    .bind(ids)
+                    .fetch_all(storage.pool())
+                    .await?;
+            Ok(rows.into_iter().map(|(id,)| (Arc::from(id), ())).collect())
         };
-        let delta = |(_, _, kind, state_key, event_id, prev): Row| StateDelta {
-            kind: kind.into(),
-            state_key: state_key.into(),
-            event_id: event_id.map(Arc::from),
-            prev_event_id: prev.map(Arc::from),
-        };
-        Ok(rows.into_iter().filter(within).map(delta).collect())
+        let current = self.room_reads().current.get_many(event_ids.iter().cloned(), self, load).await?;
+        Ok(current.into_keys().collect())
     }
 
     /// `get_un_partial_stated_rooms_between`: of `room_ids`, those whose state became complete in (`lower`, `upper`].

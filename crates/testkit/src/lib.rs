@@ -1,5 +1,6 @@
 //! Throw-away services for tests, the demo and benchmarks: the real Synapse, Postgres, Redis and nginx.
 
+pub mod certificate;
 pub mod database;
 pub mod http;
 pub mod nginx;
@@ -9,4 +10,6 @@ pub mod process;
 pub mod program;
 pub mod python;
 pub mod redis;
+pub mod relay;
 pub mod synapse;
+pub mod writers;

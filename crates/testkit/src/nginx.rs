@@ -21,20 +21,43 @@ pub struct Nginx {
 impl Nginx {
     /// Worker routes go to `worker`, everything else to `main`.
     pub fn start(folder: &Path, worker: u16, main: u16) -> Result<Self> {
+        let upstreams = [("worker", vec![worker]), ("main", vec![main])];
+        let locations = WORKER_ROUTES.lines();
+        let locations =
+            locations.map(|line| line.strip_prefix("GET ").map_or((line, "worker"), |path| (path, "$reader")));
+        Self::in_front(folder, "nginx", &upstreams, &locations.collect::<Vec<_>>(), "main")
+    }
+
+    /// `upstreams`: names and ports, in turn if there are several. `locations`: patterns of paths and the upstream
+    /// of each; the first that fits counts, `rest` is where everything else goes. `$reader` is `worker` for GET,
+    /// otherwise `main`.
+    pub fn in_front(
+        folder: &Path,
+        name: &str,
+        upstreams: &[(&str, Vec<u16>)],
+        locations: &[(&str, &str)],
+        rest: &str,
+    ) -> Result<Self> {
         let port = free_port()?;
-        let own = folder.join("nginx");
+        let own = folder.join(format!("{name}.d"));
         std::fs::create_dir(&own)?;
         let config = own.join("nginx.conf");
-        std::fs::write(&config, configuration(&own, port, worker, main))?;
+        std::fs::write(&config, configuration(&own, port, upstreams, locations, rest))?;
         let mut command = Command::new(find("nginx").context("nginx is not installed")?);
         command.arg("-p").arg(&own).arg("-c").arg(&config).arg("-e").arg(own.join("error.log"));
-        let mut service = Service::start("nginx", folder, command)?;
+        let mut service = Service::start(name, folder, command)?;
         service.wait_until(Duration::from_secs(10), || accepts(port))?;
         Ok(Self { port, _service: service })
     }
 }
 
-fn configuration(folder: &Path, port: u16, worker: u16, main: u16) -> String {
+fn configuration(
+    folder: &Path,
+    port: u16,
+    upstreams: &[(&str, Vec<u16>)],
+    locations: &[(&str, &str)],
+    rest: &str,
+) -> String {
     let folder = folder.display();
     let user = if is_root() { "user root;" } else { "" };
     let mut out = format!(
@@ -46,18 +69,18 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header Host $host; proxy_set_header Connection \"\";
-  upstream worker {{ server 127.0.0.1:{worker}; keepalive 32; }}
-  upstream main {{ server 127.0.0.1:{main}; keepalive 32; }}
   map $request_method $reader {{ GET worker; default main; }}
-  server {{
-    listen 127.0.0.1:{port};
 "
     );
-    for line in WORKER_ROUTES.lines() {
-        let (pattern, upstream) = line.strip_prefix("GET ").map_or((line, "worker"), |pattern| (pattern, "$reader"));
-        // Writing to a String cannot fail.
+    // Writing to a String cannot fail.
+    for (name, ports) in upstreams {
+        let servers: Vec<String> = ports.iter().map(|port| format!("server 127.0.0.1:{port} max_fails=0;")).collect();
+        let _ = writeln!(out, "  upstream {name} {{ {} keepalive 32; }}", servers.join(" "));
+    }
+    let _ = writeln!(out, "  server {{\n    listen 127.0.0.1:{port};");
+    for (pattern, upstream) in locations {
         let _ = writeln!(out, "    location ~ \"{pattern}\" {{ proxy_pass http://{upstream}; }}");
     }
-    out.push_str("    location / { proxy_pass http://main; }\n  }\n}\n");
+    let _ = writeln!(out, "    location / {{ proxy_pass http://{rest}; }}\n  }}\n}}");
     out
 }

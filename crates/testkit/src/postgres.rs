@@ -14,36 +14,48 @@ use crate::process::{Service, accepts, free_port};
 /// The superuser of the cluster.
 pub const USER: &str = "synapse";
 
+/// Below the folder of a run: what Postgres owns, and in it the cluster.
+const DATA: &str = "postgres";
+const CLUSTER: &str = "cluster";
+
 pub struct Postgres {
     pub port: u16,
-    _service: Service,
+    folder: PathBuf,
+    service: Service,
 }
 
 impl Postgres {
     /// Makes and starts a cluster in `folder`.
     pub fn start(folder: &Path) -> Result<Self> {
-        let data = folder.join("postgres");
-        std::fs::create_dir(&data)?;
-        if is_root() {
-            // Postgres refuses to run as root.
-            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
-            succeed(Command::new("chown").arg("postgres").arg(&data))?;
-        }
-        let cluster = data.join("cluster");
+        let data = prepare(folder)?;
         let mut initdb = as_postgres(&program("initdb")?);
         initdb.args(["--username", USER, "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync", "-D"]);
-        succeed(initdb.arg(&cluster).current_dir(&data))?;
+        succeed(initdb.arg(data.join(CLUSTER)).current_dir(&data))?;
+        Self::on(folder)
+    }
+
+    /// Starts in `folder` a copy of the cluster that another run left, stopped, in the folder `kept`.
+    pub fn start_copy(folder: &Path, kept: &Path) -> Result<Self> {
+        let data = prepare(folder)?;
+        succeed(Command::new("cp").arg("-a").arg(kept.join(DATA).join(CLUSTER)).arg(&data))?;
+        Self::on(folder)
+    }
+
+    fn on(folder: &Path) -> Result<Self> {
         let port = free_port()?;
-        let mut server = as_postgres(&program("postgres")?);
-        server.arg("-D").arg(&cluster).args(["-p", &port.to_string(), "-k"]).arg(&data);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
-            server.args(["-c", setting]);
-        }
-        server.current_dir(&data);
-        // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
-        let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
-        service.wait_until(Duration::from_secs(30), || is_ready(port))?;
-        Ok(Self { port, _service: service })
+        Ok(Self { port, folder: folder.to_owned(), service: serve(folder, port)? })
+    }
+
+    /// Of the postmaster, the parent of every backend.
+    pub fn pid(&self) -> u32 {
+        self.service.pid()
+    }
+
+    /// Cuts every connection, ends it and starts it again on the same port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.service.end()?;
+        self.service = serve(&self.folder, self.port)?;
+        Ok(())
     }
 
     pub fn create_database(&self, name: &str) -> Result<()> {
@@ -51,6 +63,31 @@ impl Postgres {
         let mut createdb = Command::new(program("createdb")?);
         succeed(createdb.args(["-h", "127.0.0.1", "-p", &port, "-U", USER, "--template=template0", name]))
     }
+}
+
+fn prepare(folder: &Path) -> Result<PathBuf> {
+    let data = folder.join(DATA);
+    std::fs::create_dir(&data)?;
+    if is_root() {
+        // Postgres refuses to run as root.
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+        succeed(Command::new("chown").arg("postgres").arg(&data))?;
+    }
+    Ok(data)
+}
+
+fn serve(folder: &Path, port: u16) -> Result<Service> {
+    let data = folder.join(DATA);
+    let mut server = as_postgres(&program("postgres")?);
+    server.arg("-D").arg(data.join(CLUSTER)).args(["-p", &port.to_string(), "-k"]).arg(&data);
+    for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "max_connections=200"] {
+        server.args(["-c", setting]);
+    }
+    server.current_dir(&data);
+    // SIGINT is Postgres's fast shutdown; SIGTERM would wait for every client.
+    let mut service = Service::start("postgres", folder, server)?.ended_by(Signal::INT);
+    service.wait_until(Duration::from_secs(30), || is_ready(port))?;
+    Ok(service)
 }
 
 /// A port that is open is not enough: the server may still say that it is starting up.

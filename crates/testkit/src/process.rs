@@ -61,6 +61,11 @@ impl Service {
         Ok(())
     }
 
+    /// Of the program itself, which leads its group.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process_group(self.group, signal)?)
     }

@@ -7,47 +7,96 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::http;
+use crate::nginx::Nginx;
 use crate::postgres::{Postgres, USER};
 use crate::process::{Service, free_port};
 use crate::python;
 use crate::redis::Redis;
+use crate::writers::{self, Topology, Writer};
 
 pub const SERVER_NAME: &str = "myelin.test";
 
 /// Whom Myelin connects to Postgres as.
-const ROLE: &str = "myelin";
+pub const ROLE: &str = "myelin";
 
-/// Postgres, Redis and a Synapse main process in one folder.
+/// Postgres, Redis, a Synapse main process and its stream writers in one folder.
 pub struct Synapse {
     pub folder: PathBuf,
-    /// Client and federation port of the main process.
+    /// Client and federation API: the main process, or nginx before it and its stream writers.
     pub port: u16,
     pub postgres: Postgres,
     pub redis: Redis,
-    _main: Service,
+    main_port: u16,
+    main: Service,
+    writers: Vec<(Writer, Service)>,
+    _front: Option<Nginx>,
 }
 
 impl Synapse {
-    /// `extra` is added to homeserver.yaml.
+    /// The main process writes everything; `extra` is added to homeserver.yaml.
     pub fn start(folder: &Path, extra: &str) -> Result<Self> {
+        Self::start_with(folder, extra, &[])
+    }
+
+    /// On a cluster that has a database `synapse`, empty or a Synapse's of the same name.
+    pub fn start_on(postgres: Postgres, folder: &Path, extra: &str) -> Result<Self> {
+        Self::start_all(postgres, folder, extra, &[])
+    }
+
+    /// The same with stream writers beside the main process: `writers::SEPARATE`, for one.
+    pub fn start_with(folder: &Path, extra: &str, topology: Topology<'_>) -> Result<Self> {
         let postgres = Postgres::start(folder)?;
         postgres.create_database("synapse")?;
+        Self::start_all(postgres, folder, extra, topology)
+    }
+
+    fn start_all(postgres: Postgres, folder: &Path, extra: &str, topology: Topology<'_>) -> Result<Self> {
         let redis = Redis::start(folder)?;
-        let (port, replication) = (free_port()?, free_port()?);
-        let config = folder.join("homeserver.yaml");
+        let (main_port, replication) = (free_port()?, free_port()?);
+        let planned = writers::plan(topology)?;
         fs::write(folder.join("signing.key"), signing_key()?)?;
-        let media = folder.join("media");
-        fs::write(&config, homeserver_yaml(folder, &media, port, replication, &postgres, &redis) + extra)?;
-        let mut command = python::synapse("synapse.app.homeserver")?;
-        command.arg("-c").arg(&config).current_dir(folder);
-        let mut main = Service::start("main", folder, command)?;
-        main.wait_until(Duration::from_mins(2), || http::is_healthy(port))?;
-        Ok(Self { folder: folder.to_owned(), port, postgres, redis, _main: main })
+        let yaml = homeserver_yaml(folder, main_port, replication, &postgres, &redis);
+        fs::write(folder.join("homeserver.yaml"), yaml + &writers::shared_yaml(replication, &planned) + extra)?;
+        // It makes the tables that the others need.
+        let main = start_main(folder, main_port)?;
+        let front = if planned.is_empty() { None } else { Some(writers::front(folder, main_port, &planned)?) };
+        let port = front.as_ref().map_or(main_port, |front| front.port);
+        let started = std::thread::scope(|scope| {
+            let starts: Vec<_> = planned.iter().map(|writer| scope.spawn(|| start_writer(folder, writer))).collect();
+            starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a start panicked"))?).collect()
+        });
+        let started: Result<Vec<Service>> = started;
+        let writers = planned.into_iter().zip(started?).collect();
+        Ok(Self { folder: folder.to_owned(), port, postgres, redis, main_port, main, writers, _front: front })
+    }
+
+    /// Ends the main process and starts it again.
+    pub fn restart_main(&mut self) -> Result<()> {
+        self.stop_main()?;
+        self.start_main()
+    }
+
+    pub fn stop_main(&mut self) -> Result<()> {
+        self.main.end().map(drop)
+    }
+
+    pub fn start_main(&mut self) -> Result<()> {
+        self.main = start_main(&self.folder, self.main_port)?;
+        Ok(())
+    }
+
+    /// Ends a stream writer and starts it again.
+    pub fn restart_writer(&mut self, name: &str) -> Result<()> {
+        let found = self.writers.iter_mut().find(|(writer, _)| writer.name == name);
+        let (writer, service) = found.with_context(|| format!("there is no writer {name}"))?;
+        service.end()?;
+        *service = start_writer(&self.folder, writer)?;
+        Ok(())
     }
 
     pub fn config(&self) -> PathBuf {
@@ -77,25 +126,48 @@ impl Synapse {
 
     /// Myelin as the restricted role of `migrations-readonly/`, with the main process as its fallback.
     pub fn start_myelin(&self, program: &Path, name: &str) -> Result<(u16, Service)> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations-readonly/role.sql");
-        self.postgres.run_script("synapse", Path::new(script), &[("role", ROLE)])?;
-        let port = free_port()?;
-        let extra = format!(
-            "myelin: {{fallback: 'http://127.0.0.1:{}'}}\ndatabase: {{name: psycopg2, args: {{user: {ROLE}, \
-             dbname: synapse, host: 127.0.0.1, port: {}, cp_min: 1, cp_max: 5}}}}\n",
-            self.port, self.postgres.port
-        );
-        let worker = self.worker_config(name, port, &extra)?;
-        let mut command = Command::new(program);
-        command.arg("-c").arg(self.config()).arg("-c").arg(worker);
+        let (port, command) = self.myelin_command(program, name)?;
         self.start_worker(name, port, command)
     }
 
-    fn start_worker(&self, name: &str, port: u16, command: Command) -> Result<(u16, Service)> {
+    /// The command of such a Myelin and its port, with its yaml and its role in place.
+    pub fn myelin_command(&self, program: &Path, name: &str) -> Result<(u16, Command)> {
+        let port = free_port()?;
+        let worker = self.worker_config(name, port, &self.myelin_yaml(self.postgres.port)?)?;
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.config()).arg("-c").arg(worker);
+        Ok((port, command))
+    }
+
+    /// What a Myelin's yaml has more than a Python worker's: its fallback, and a role of its own in the database.
+    pub fn myelin_yaml(&self, postgres_port: u16) -> Result<String> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations-readonly/role.sql");
+        self.postgres.run_script("synapse", Path::new(script), &[("role", ROLE)])?;
+        Ok(format!(
+            "myelin: {{fallback: 'http://127.0.0.1:{}'}}\ndatabase: {{name: psycopg2, args: {{user: {ROLE}, \
+             dbname: synapse, host: 127.0.0.1, port: {postgres_port}, cp_min: 1, cp_max: 5}}}}\n",
+            self.port
+        ))
+    }
+
+    /// Runs a worker's command until it is healthy; its output goes to `name.log`.
+    pub fn start_worker(&self, name: &str, port: u16, command: Command) -> Result<(u16, Service)> {
         let mut service = Service::start(name, &self.folder, command)?;
         service.wait_until(Duration::from_mins(1), || http::is_healthy(port))?;
         Ok((port, service))
     }
+}
+
+fn start_main(folder: &Path, port: u16) -> Result<Service> {
+    let mut command = python::synapse("synapse.app.homeserver")?;
+    command.arg("-c").arg(folder.join("homeserver.yaml")).current_dir(folder);
+    let mut main = Service::start("main", folder, command)?;
+    main.wait_until(Duration::from_mins(2), || http::is_healthy(port))?;
+    Ok(main)
+}
+
+fn start_writer(folder: &Path, writer: &Writer) -> Result<Service> {
+    writer.start(folder, &folder.join("homeserver.yaml"))
 }
 
 fn signing_key() -> Result<String> {
@@ -104,20 +176,13 @@ fn signing_key() -> Result<String> {
     Ok(format!("ed25519 a_test {}\n", STANDARD_NO_PAD.encode(seed)))
 }
 
-fn homeserver_yaml(
-    folder: &Path,
-    media: &Path,
-    port: u16,
-    replication: u16,
-    postgres: &Postgres,
-    redis: &Redis,
-) -> String {
+fn homeserver_yaml(folder: &Path, port: u16, replication: u16, postgres: &Postgres, redis: &Redis) -> String {
     let mut yaml = format!(
         "server_name: {SERVER_NAME}
 report_stats: false
 pid_file: {folder}/main.pid
 signing_key_path: {folder}/signing.key
-media_store_path: {media}
+media_store_path: {folder}/media
 macaroon_secret_key: only-for-tests
 enable_registration: true
 enable_registration_without_verification: true
@@ -127,14 +192,12 @@ enable_metrics: true
 listeners:
   - {{type: http, port: {port}, bind_addresses: ['127.0.0.1'], x_forwarded: true, resources: [{{names: [client, federation]}}]}}
   - {{type: http, port: {replication}, bind_addresses: ['127.0.0.1'], resources: [{{names: [replication]}}]}}
-instance_map: {{main: {{host: 127.0.0.1, port: {replication}}}}}
 redis: {{enabled: true, host: 127.0.0.1, port: {redis}}}
 database:
   name: psycopg2
   args: {{user: {USER}, dbname: synapse, host: 127.0.0.1, port: {postgres}, cp_min: 1, cp_max: 5}}
 ",
         folder = folder.display(),
-        media = media.display(),
         redis = redis.port,
         postgres = postgres.port,
     );

@@ -20,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
+use crate::write_timeout::WriteTimeout;
+
 /// A client must have sent its headers by then.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Headers larger than this are refused.
@@ -28,6 +30,8 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 const DRAIN: Duration = Duration::from_secs(30);
 /// A connection without a request is closed only after this: one may be on its way.
 const LAST_REQUESTS: Duration = Duration::from_millis(100);
+/// A client that reads nothing of its answer for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
 /// When accepting fails (out of file descriptors), wait before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -136,7 +140,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT)), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         // The peer's going away is its own affair.

@@ -2,9 +2,11 @@
 //! Answers to `synapse/app/generic_worker.py` and `synapse/app/_base.py`.
 
 mod cli;
+mod limits;
 mod listen;
 mod logging;
 mod metrics;
+mod write_timeout;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +67,7 @@ fn start(cli: &Cli) -> Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    limits::raise_open_files(config.server.soft_file_limit);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(run(&Arc::new(config), &logging))
@@ -82,7 +85,7 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let stats = follower.stats();
     let handlers = Arc::new(Handlers::new(Arc::clone(config), storage.clone(), live.clone(), http, commands.clone()));
     let app = Arc::new(App::new(config, Arc::clone(&handlers))?);
-    metrics::register(&app.metrics, &storage, &live, stats, commands)?;
+    metrics::register(&app.metrics, &storage, &live, Arc::clone(&handlers), stats, commands)?;
     warn_of_gaps(config, &app);
     // Listeners are bound before anything else is spawned: a port in use ends the start.
     let tasks = TaskTracker::new();

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own commands.
 
+mod bench;
 mod demo;
 mod test;
 mod tidy;
@@ -17,6 +18,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Measure a Python worker and Myelin on one database.
+    Bench(bench::Options),
     /// Format, lints, structure and every test: what CI runs.
     Test,
     /// Check file headers, file lengths and which room may depend on what.
@@ -26,6 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Demo { once } => demo::run(once),
+        Command::Bench(options) => bench::run(&options),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
     };

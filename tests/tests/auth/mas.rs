@@ -95,7 +95,8 @@ pub fn delegated_to_a_service(synapse: &Synapse) -> Result<()> {
     let service = Service::start()?;
     let port = service.port;
     let extra = format!(
-        "matrix_authentication_service: {{enabled: true, endpoint: 'http://127.0.0.1:{port}/auth/', secret: {SECRET}}}\n"
+        "enable_registration: false\nmatrix_authentication_service: {{enabled: true, endpoint: \
+         'http://127.0.0.1:{port}/auth/', secret: {SECRET}}}\n"
     );
     let (client, _service) = myelin(synapse, "delegated", &extra)?;
     let plain = json!({ "user_id": "@plain:myelin.test", "is_guest": false, "device_id": "PLAIN" });

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use myelin_model::MatrixError;
 use myelin_replication::{Incoming, connect};
 use myelin_testkit::process::free_port;
 use myelin_testkit::redis::Redis;
@@ -151,30 +152,35 @@ fn requester(device_id: Option<&str>) -> Requester {
     }
 }
 
+/// A sync by somebody whose limits are the usual ones.
+async fn syncing(duty: &Arc<PresenceDuty>, requester: &Requester, presence: &str) -> Option<Syncing> {
+    duty.user_syncing(requester, presence, async { Ok(false) }).await.expect("nothing can fail")
+}
+
 const UNLIMITED: &str = "rc_presence: {per_user: {per_second: 10000, burst_count: 10000}}\n";
 
 #[tokio::test]
 async fn a_device_is_told_of_when_it_comes_and_when_it_has_gone() -> Result<()> {
     let mut set = Set::new(UNLIMITED, "200 OK").await?;
     let (d, duty) = (requester(Some("D")), Arc::clone(&set.duty));
-    let first = duty.user_syncing(&d, "online").await.context("it counts")?;
+    let first = syncing(&duty, &d, "online").await.context("it counts")?;
     assert_eq!(set.told().await?, "online");
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), true));
-    let second = duty.user_syncing(&d, "online").await.context("it counts")?;
-    assert!(duty.user_syncing(&d, "offline").await.is_none());
+    let second = syncing(&duty, &d, "online").await.context("it counts")?;
+    assert!(syncing(&duty, &d, "offline").await.is_none());
     drop(first);
     duty.tell_of_the_gone(now_ms() + 60_000).await;
     drop(second);
     // It ended a moment ago; and a device that comes back in time was never away.
     duty.tell_of_the_gone(now_ms()).await;
-    drop(duty.user_syncing(&d, "unavailable").await.context("it counts")?);
+    drop(syncing(&duty, &d, "unavailable").await.context("it counts")?);
     assert_eq!(set.told().await?, "unavailable", "only the change was told");
     duty.tell_of_the_gone(now_ms() + 10_500).await;
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), false), "nothing was said in between");
-    let _other = duty.user_syncing(&requester(None), "online").await;
+    let _other = syncing(&duty, &requester(None), "online").await;
     assert_eq!(set.user_sync().await?, (None, true));
     assert_eq!(set.told().await?, "online");
-    let _again = duty.user_syncing(&d, "unavailable").await;
+    let _again = syncing(&duty, &d, "unavailable").await;
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), true));
     assert_eq!(set.told().await?, "unavailable", "told again after it was gone");
     assert!(set.seen.is_empty());
@@ -185,15 +191,15 @@ async fn a_device_is_told_of_when_it_comes_and_when_it_has_gone() -> Result<()> 
 async fn after_a_reconnection_all_is_said_anew() -> Result<()> {
     let mut set = Set::new(UNLIMITED, "200 OK").await?;
     let (d, e, duty) = (requester(Some("D")), requester(Some("E")), Arc::clone(&set.duty));
-    let _here = duty.user_syncing(&d, "online").await;
-    drop(duty.user_syncing(&e, "online").await);
+    let _here = syncing(&duty, &d, "online").await;
+    drop(syncing(&duty, &e, "online").await);
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), true));
     assert_eq!(set.user_sync().await?, (Some("E".to_owned()), true));
     duty.tell_of_the_present(true).await;
     assert_eq!(set.command().await?, duty.clear());
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), true));
     // The writer forgot E, so that it must hear of its coming back.
-    let _back = duty.user_syncing(&e, "online").await;
+    let _back = syncing(&duty, &e, "online").await;
     assert_eq!(set.user_sync().await?, (Some("E".to_owned()), true));
     Ok(())
 }
@@ -206,7 +212,7 @@ async fn the_last_word_is_clear_user_sync() -> Result<()> {
         let (duty, stop) = (Arc::clone(&duty), set.stop.clone());
         async move { duty.run(stop).await }
     });
-    let late = duty.user_syncing(&d, "online").await;
+    let late = syncing(&duty, &d, "online").await;
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), true));
     set.stop.cancel();
     tokio::time::timeout(PATIENCE, running).await??;
@@ -217,7 +223,7 @@ async fn the_last_word_is_clear_user_sync() -> Result<()> {
     }
     assert_eq!(last, duty.clear());
     drop(late);
-    assert!(duty.user_syncing(&d, "online").await.is_none(), "nobody would hear of its end");
+    assert!(syncing(&duty, &d, "online").await.is_none(), "nobody would hear of its end");
     assert!(set.heard.is_empty());
     Ok(())
 }
@@ -227,7 +233,7 @@ async fn a_writer_that_fails_is_asked_again() -> Result<()> {
     let mut set = Set::new(UNLIMITED, "500 Internal Server Error").await?;
     let (d, duty) = (requester(Some("D")), Arc::clone(&set.duty));
     for _ in 0..2 {
-        assert!(duty.user_syncing(&d, "online").await.is_some(), "the sync is served");
+        assert!(syncing(&duty, &d, "online").await.is_some(), "the sync is served");
         assert_eq!(set.told().await?, "online");
     }
     assert!(duty.failing.load(Ordering::Relaxed));
@@ -238,11 +244,13 @@ async fn a_writer_that_fails_is_asked_again() -> Result<()> {
 async fn a_user_over_the_limit_or_without_presence_is_not_told_of() -> Result<()> {
     let set = Set::new("", "200 OK").await?;
     let d = requester(Some("D"));
-    assert!(set.duty.user_syncing(&d, "online").await.is_some());
-    assert!(set.duty.user_syncing(&d, "online").await.is_none(), "rc_presence");
+    assert!(syncing(&set.duty, &d, "online").await.is_some());
+    assert!(syncing(&set.duty, &d, "online").await.is_none(), "rc_presence");
+    assert!(set.duty.user_syncing(&d, "online", async { Ok(true) }).await?.is_some(), "ratelimit_override");
+    assert!(set.duty.user_syncing(&d, "offline", async { Err(MatrixError::unknown(500, "asked")) }).await?.is_none());
     for presence in ["presence: {enabled: false}\n", "presence: {enabled: untracked}\n"] {
         let set = Set::new(&format!("{UNLIMITED}{presence}"), "200 OK").await?;
-        assert!(set.duty.user_syncing(&d, "online").await.is_none(), "{presence}");
+        assert!(syncing(&set.duty, &d, "online").await.is_none(), "{presence}");
         assert!(set.seen.is_empty() && set.heard.is_empty());
         tokio::time::timeout(PATIENCE, set.duty.run(CancellationToken::new())).await?;
     }

@@ -29,14 +29,9 @@ impl Handlers {
     ) -> Result<HashMap<Arc<str>, Vec<Item>>> {
         let mut by_room: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
         let typing_since = since.map_or(0, |since| since.typing);
-        let typing_in = if typing_since < now.typing { joined_room_ids } else { &[] };
-        for room_id in typing_in {
-            let typing = self.live.typing(room_id);
-            if let Some(typing) = typing.filter(|typing| typing.serial > typing_since && typing.serial <= now.typing) {
-                let user_ids: Vec<&str> = typing.user_ids.iter().map(|user_id| &**user_id).collect();
-                let item = Item::of("m.typing", &json!({ "user_ids": user_ids }));
-                by_room.entry(Arc::clone(room_id)).or_default().push(item);
-            }
+        for (room_id, user_ids) in self.live.typing_changed(joined_room_ids, typing_since, now.typing) {
+            let user_ids: Vec<&str> = user_ids.iter().map(|user_id| &**user_id).collect();
+            by_room.entry(room_id).or_default().push(Item::of("m.typing", &json!({ "user_ids": user_ids })));
         }
         let lower = since.map(|since| &since.receipt);
         if lower == Some(&now.receipt) {

@@ -30,6 +30,13 @@ use crate::{Handlers, Result};
 /// How long a token from a worker ahead of this one is waited for, as in `Notifier.wait_for_stream_token`.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
+/// Syncs that gather everything, for each core: the rest of a flood waits, and what is short goes first.
+const WHOLE_SYNCS_PER_CORE: usize = 4;
+
+pub(crate) fn whole_syncs_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) * WHOLE_SYNCS_PER_CORE
+}
+
 /// Who asks, and for what.
 #[derive(Clone, Debug)]
 pub struct SyncConfig {
@@ -135,7 +142,7 @@ impl Handlers {
 
     async fn wait_for_sync(&self, request: SyncRequest) -> Result<SyncResult> {
         let SyncRequest { config, since, mut timeout, .. } = request;
-        let Some(since) = since else { return self.generate_sync_result(&config, None).await };
+        let Some(since) = since else { return self.whole_sync(&config, None).await };
         let started = Instant::now();
         let since = self.bound_future_token(since).await?;
         if !self.live.wait_for_token(&since, CATCH_UP).await {
@@ -147,10 +154,19 @@ impl Handlers {
             timeout = timeout.saturating_sub(waited);
         }
         self.delete_acknowledged_messages(&config.requester, &since).await?;
-        if timeout.is_zero() || config.full_state {
+        if config.full_state {
+            return self.whole_sync(&config, Some(&since)).await;
+        }
+        if timeout.is_zero() {
             return self.generate_sync_result(&config, Some(&since)).await;
         }
         self.long_poll(&config, &since, timeout).await
+    }
+
+    /// An initial sync, or one with the full state, when its turn has come.
+    async fn whole_sync(&self, config: &SyncConfig, since: Option<&StreamToken>) -> Result<SyncResult> {
+        let _turn = self.whole_syncs.acquire().await;
+        self.generate_sync_result(config, since).await
     }
 
     async fn long_poll(&self, config: &SyncConfig, since: &StreamToken, timeout: Duration) -> Result<SyncResult> {

@@ -16,8 +16,8 @@ use super::{ArchivedRoom, JoinedRoom};
 use crate::sections::Item;
 use crate::{Handlers, Result};
 
-/// Rooms of one answer that are worked on at once.
-const ROOMS_AT_ONCE: usize = 10;
+/// Rooms of one answer that are worked on at once: what they ask of the database becomes shared statements.
+const ROOMS_AT_ONCE: usize = 1_000;
 const MEMBERSHIPS: [&str; 5] = ["invite", "join", "knock", "leave", "ban"];
 
 /// The rooms of an answer.
@@ -151,7 +151,9 @@ impl Handlers {
         ignored: &HashSet<Arc<str>>,
         changes: &mut RoomChanges,
     ) -> Result<()> {
-        let membership = |event: &Arc<Event>| event.membership().unwrap_or_default();
+        fn membership(event: &Event) -> &str {
+            event.membership().unwrap_or_default()
+        }
         let non_joins: Vec<&Arc<Event>> = events.iter().filter(|event| membership(event) != "join").collect();
         let has_join = non_joins.len() != events.len();
         let joined = sync.joined_room_ids.contains(room_id);
@@ -170,12 +172,12 @@ impl Handlers {
         if membership(last) != "join" && (has_join || was_joined) {
             changes.newly_left.insert(Arc::clone(room_id));
         }
-        match &*membership(last_non_join) {
+        match membership(last_non_join) {
             "invite" if !ignored.contains(&last_non_join.sender) => changes.invited.push(Arc::clone(last_non_join)),
             "knock" => changes.knocked.push(Arc::clone(last_non_join)),
             _ => {}
         }
-        let left = non_joins.iter().rev().find(|event| matches!(&*membership(event), "leave" | "ban"));
+        let left = non_joins.iter().rev().find(|event| matches!(membership(event), "leave" | "ban"));
         let Some(left) = left.filter(|left| !left.position.is_at_most(&since.room.position())) else {
             return Ok(());
         };
@@ -200,16 +202,15 @@ impl Handlers {
         let state = self.state_ids_at(room_id, at, &filter).await?;
         let Some(event_id) = state.get(&key) else { return Ok(false) };
         let event = self.storage.get_event(event_id).await?;
-        Ok(event.is_some_and(|event| event.membership().as_deref() == Some("join")))
+        Ok(event.is_some_and(|event| event.membership() == Some("join")))
     }
 
     /// Every joined room: there may be other news than events.
     async fn joined_changes(&self, sync: &Sync<'_>, since: &StreamToken, changes: &mut RoomChanges) -> Result<()> {
         let (lower, upper) = (since.room.position(), sync.now.room.position());
         let changed = self.live.may_have_changed_of(Changed::RoomEvents, &sync.joined_room_ids, lower.base);
-        let ids: Vec<&str> = changed.iter().map(|id| &**id).collect();
         let limit = sync.filter.timeline_limit().saturating_add(1);
-        let mut pages = self.storage.room_events_by_stream(&ids, &lower, &upper, limit).await?;
+        let mut pages = self.storage.room_events_by_stream(&changed, &lower, &upper, limit).await?;
         let ids: Vec<Arc<str>> =
             pages.values().flat_map(|page| &page.events).map(|event| Arc::clone(&event.event_id)).collect();
         let events = self.storage.get_events_with_prev_content(&ids).await?;

@@ -91,10 +91,10 @@ impl Handlers {
         let now = self.live.current_token().room.position();
         let deltas = self.storage.current_state_deltas(room_id, &end.room.position(), &now).await?;
         // Backwards, so that of several changes of a key the earliest is undone last.
-        for delta in deltas.into_iter().rev() {
-            let key = (delta.kind, delta.state_key);
-            match delta.prev_event_id {
-                Some(prev) => drop(state.insert(key, prev)),
+        for delta in deltas.iter().rev() {
+            let key = (Arc::clone(&delta.kind), Arc::clone(&delta.state_key));
+            match &delta.prev_event_id {
+                Some(prev) => drop(state.insert(key, Arc::clone(prev))),
                 None => drop(state.remove(&key)),
             }
         }
@@ -157,12 +157,12 @@ impl Handlers {
         };
         let (lower, upper) = (since.room.position(), entry.end.room.position());
         let mut changed = HashSet::new();
-        for delta in self.storage.current_state_deltas(&entry.room_id, &lower, &upper).await? {
+        for delta in &*self.storage.current_state_deltas(&entry.room_id, &lower, &upper).await? {
             // A key that vanished in a state reset cannot be told to the client.
-            let Some(event_id) = delta.event_id else { continue };
-            let key = (delta.kind, delta.state_key);
+            let Some(event_id) = &delta.event_id else { continue };
+            let key = (Arc::clone(&delta.kind), Arc::clone(&delta.state_key));
             changed.insert(key.clone());
-            state.insert(key, event_id);
+            state.insert(key, Arc::clone(event_id));
         }
         Ok((state, changed))
     }
@@ -174,7 +174,7 @@ impl Handlers {
         }
         let mut previous = self.storage.last_event_in_room_before(room_id, &since.room.position()).await?;
         for visible in &timeline.events {
-            let linear = match (visible.event.prev_event_ids.as_slice(), &previous) {
+            let linear = match (visible.event.prev_event_ids().as_slice(), &previous) {
                 ([only], Some(previous)) => only == previous,
                 _ => false,
             };
@@ -209,12 +209,12 @@ impl Handlers {
         let missing = |user: &Arc<str>| !state.contains_key(&(Arc::from(MEMBER), Arc::clone(user)));
         let users: Vec<_> = members.iter().filter(|user| missing(user)).cloned().collect();
         let first_by = |user: &Arc<str>| timeline.events.iter().map(|v| &v.event).find(|e| e.sender == *user);
-        let auth_ids: Vec<_> = users.iter().filter_map(first_by).flat_map(|e| e.auth_event_ids.clone()).collect();
+        let auth_ids: Vec<_> = users.iter().filter_map(first_by).flat_map(|e| e.auth_event_ids()).collect();
         let auth = self.storage.get_events(&auth_ids, GetEvents::default()).await?;
         for user in users {
             let Some(event) = first_by(&user) else { continue };
             let membership = event
-                .auth_event_ids
+                .auth_event_ids()
                 .iter()
                 .filter_map(|id| auth.get(id))
                 .find(|candidate| &*candidate.kind == MEMBER && candidate.state_key.as_deref() == Some(&*user));

@@ -25,7 +25,7 @@ pub struct Timeline {
 
 /// What the caller knows of the room's recent events.
 pub struct Recents<'a> {
-    pub room_id: &'a str,
+    pub room_id: &'a Arc<str>,
     /// Oldest first; `None`: not looked up.
     pub events: Option<Vec<Arc<Event>>>,
     pub since: Option<&'a StreamToken>,
@@ -102,7 +102,7 @@ impl Handlers {
     /// History is read by depth, news by arrival.
     async fn recent_page(
         &self,
-        room_id: &str,
+        room_id: &Arc<str>,
         lower: Option<&MultiWriterPosition>,
         upper: &RoomToken,
         limit: usize,

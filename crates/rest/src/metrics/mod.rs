@@ -2,6 +2,7 @@
 
 mod http;
 mod process;
+mod usage;
 
 pub use http::HttpMetrics;
 use prometheus::core::Collector;

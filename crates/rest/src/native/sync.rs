@@ -72,7 +72,7 @@ pub async fn sync(call: Call) -> Result<Answer, Refusal> {
     let config = SyncConfig { requester, filter, full_state, use_state_after };
     let timeout = Duration::from_millis(timeout.unsigned_abs()).min(MAX_TIMEOUT);
     let request = SyncRequest { config: config.clone(), since, timeout, key: key.to_string() };
-    let syncing = handlers.user_syncing(&config.requester, set_presence).await;
+    let syncing = handlers.user_syncing(&config.requester, set_presence).await?;
     let result = handlers.sync(request).await?;
     drop(syncing);
     Ok(Answer::json(handlers.encode_sync(&config, &result, now_ms()).await?))

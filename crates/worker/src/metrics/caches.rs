@@ -1,5 +1,8 @@
 //! What the caches hold and how often they help. Answers to `CacheMetric` in `synapse/util/caches/__init__.py`.
 
+use std::sync::Arc;
+
+use myelin_handlers::Handlers;
 use myelin_storage::Storage;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -14,10 +17,15 @@ pub struct Caches {
     evicted: IntGaugeVec,
     bytes: IntGaugeVec,
     max_bytes: IntGaugeVec,
+    handlers: Arc<Handlers>,
+    responses: IntGaugeVec,
+    response_hits: IntGaugeVec,
+    response_size: IntGaugeVec,
 }
 
 impl Caches {
-    pub fn new(storage: &Storage) -> Result<Self, prometheus::Error> {
+    pub fn new(storage: &Storage, handlers: Arc<Handlers>) -> Result<Self, prometheus::Error> {
+        let responses = |name: &str| format!("synapse_util_caches_response_cache{name}");
         let gauge = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
         Ok(Self {
             storage: storage.clone(),
@@ -32,11 +40,16 @@ impl Caches {
             bytes: gauge("synapse_util_caches_cache_size_bytes", "Estimated memory", &["name"])?,
             // Synapse bounds entries; a `synapse_util_caches_cache_max_size` in bytes would mislead.
             max_bytes: gauge("myelin_cache_max_bytes", "Bound of the estimated memory", &["name"])?,
+            responses: gauge(&responses(""), "Requests that may share an answer", &["name"])?,
+            response_hits: gauge(&responses("_hits"), "Requests that did", &["name"])?,
+            response_size: gauge(&responses("_size"), "Answers kept or being made", &["name"])?,
+            handlers,
         })
     }
 
-    fn all(&self) -> [&IntGaugeVec; 6] {
-        [&self.asked, &self.hits, &self.size, &self.evicted, &self.bytes, &self.max_bytes]
+    fn all(&self) -> [&IntGaugeVec; 9] {
+        let Self { asked, hits, size, evicted, bytes, max_bytes, responses, response_hits, response_size, .. } = self;
+        [asked, hits, size, evicted, bytes, max_bytes, responses, response_hits, response_size]
     }
 }
 
@@ -55,6 +68,10 @@ impl Collector for Caches {
             self.bytes.with_label_values(&[name]).set(number(stats.bytes));
             self.max_bytes.with_label_values(&[name]).set(number(stats.max_bytes));
         }
+        let sync = self.handlers.sync_responses.stats();
+        self.responses.with_label_values(&["sync"]).set(number(sync.asked));
+        self.response_hits.with_label_values(&["sync"]).set(number(sync.hits));
+        self.response_size.with_label_values(&["sync"]).set(i64::try_from(sync.entries).unwrap_or(i64::MAX));
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

@@ -7,6 +7,7 @@ mod replication;
 use std::sync::Arc;
 
 use myelin_follower::Stats;
+use myelin_handlers::Handlers;
 use myelin_live::Reader;
 use myelin_replication::Commands;
 use myelin_rest::Metrics;
@@ -17,13 +18,14 @@ pub fn register(
     metrics: &Metrics,
     storage: &Storage,
     live: &Reader,
+    handlers: Arc<Handlers>,
     replication: Arc<Stats>,
     commands: Commands,
 ) -> Result<(), prometheus::Error> {
     for collector in storage.collectors() {
         metrics.register(collector)?;
     }
-    metrics.register(Box::new(caches::Caches::new(storage)?))?;
+    metrics.register(Box::new(caches::Caches::new(storage, handlers)?))?;
     metrics.register(Box::new(live::Live::new(live)?))?;
     metrics.register(Box::new(replication::Replication::new(replication, commands)?))
 }

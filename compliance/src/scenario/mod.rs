@@ -1,0 +1,141 @@
+//! Random scenarios: users do things through the main process, and after every step both workers are asked the same.
+//! What once failed is kept in `compliance/scenarios/` and played first.
+
+mod generate;
+mod play;
+mod poll;
+mod questions;
+mod random;
+mod rooms;
+mod settings;
+mod shrink;
+mod step;
+mod talk;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::seed::Seed;
+use crate::stack::Stack;
+use play::{Tally, Theatre};
+use step::Step;
+
+/// Of every user.
+const PASSWORD: &str = "pw-for-tests";
+/// bcrypt is made to be slow, and there are many users.
+const SETTINGS: &str = "bcrypt_rounds: 4\n";
+/// Played in every run.
+const FIXED: std::ops::Range<u64> = 1..4;
+const STEPS: usize = 80;
+/// Fresh seeds follow for as long as this.
+const TIME: Duration = Duration::from_secs(60);
+/// How long a failing scenario is made smaller.
+const SHRINK: Duration = Duration::from_mins(2);
+
+/// `MYELIN_SCENARIO_SEEDS=1..300` (or `7`) plays these seeds instead of the usual ones, with `MYELIN_SCENARIO_STEPS`
+/// steps each; `MYELIN_SCENARIO_FILE` plays one file of steps.
+pub fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            println!("{failed} scenarios failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("the scenarios could not run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<usize> {
+    let start = Instant::now();
+    let folder = tempfile::Builder::new().prefix("myelin-scenario-").tempdir()?;
+    let (stack, seed) = Stack::start(folder.path(), SETTINGS, Seed::empty)?;
+    let theatre = Theatre::new(stack, seed)?;
+    println!("started in {:.1} s", start.elapsed().as_secs_f32());
+    if let Some(file) = std::env::var_os("MYELIN_SCENARIO_FILE") {
+        return kept(&theatre, Path::new(&file)).map(usize::from);
+    }
+    let wanted = std::env::var("MYELIN_SCENARIO_SEEDS").ok().map(|text| seeds(&text)).transpose()?;
+    let mut failed = 0;
+    for file in if wanted.is_some() { Vec::new() } else { files()? } {
+        failed += usize::from(kept(&theatre, &file)?);
+    }
+    for seed in wanted.clone().unwrap_or(FIXED) {
+        failed += usize::from(random(&theatre, seed)?);
+    }
+    if wanted.is_none() {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let start = Instant::now();
+        for seed in now * 1000.. {
+            failed += usize::from(random(&theatre, seed)?);
+            if start.elapsed() > TIME {
+                break;
+            }
+        }
+    }
+    Ok(failed)
+}
+
+/// `7` or `1..300`, both ends included.
+fn seeds(text: &str) -> Result<std::ops::Range<u64>> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u64>().with_context(|| format!("MYELIN_SCENARIO_SEEDS: {text}"));
+    Ok(number(first)?..number(last)? + 1)
+}
+
+fn files() -> Result<Vec<PathBuf>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    Ok(files)
+}
+
+/// Whether it failed.
+fn kept(theatre: &Theatre, file: &Path) -> Result<bool> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let steps = step::read(&text).with_context(|| file.display().to_string())?;
+    one(theatre, &file.file_name().unwrap_or_default().to_string_lossy(), &steps, false)
+}
+
+fn random(theatre: &Theatre, seed: u64) -> Result<bool> {
+    let steps = std::env::var("MYELIN_SCENARIO_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS);
+    one(theatre, &format!("seed {seed}"), &generate::generate(seed, steps), true)
+}
+
+fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<bool> {
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    let failure = theatre.play(steps, &mut tally).with_context(|| name.to_owned())?;
+    let Some(failure) = failure else {
+        println!(
+            "{name}: {} steps, {} acts ({} refused), {} questions ({} without an object, {} given up) in {:.1} s",
+            steps.len(),
+            tally.acts,
+            tally.refused,
+            tally.asked,
+            tally.skipped,
+            tally.moved,
+            start.elapsed().as_secs_f32()
+        );
+        return Ok(false);
+    };
+    println!("FAILED {name} after step {} of {}: {}", failure.at + 1, steps.len(), failure.kind);
+    failure.lines.iter().take(12).for_each(|line| println!("{line}"));
+    let (steps, failure) =
+        if shrinks { shrink::shrink(theatre, steps, failure, SHRINK)? } else { (steps.to_vec(), failure) };
+    println!("the smallest that still fails ({} steps), a file for compliance/scenarios/:", steps.len());
+    print!("{}", step::write(&steps)?);
+    failure.lines.iter().for_each(|line| println!("{line}"));
+    Ok(true)
+}

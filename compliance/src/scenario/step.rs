@@ -1,0 +1,109 @@
+//! A scenario as data: what is done, and what both workers are asked afterwards. One step is one line of JSON.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::row::{Row, get};
+
+/// `<name>` stands for an id that an earlier act kept; who refers to one that does not exist is left out. That is how a
+/// scenario still has a meaning when steps are taken out of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its number in the scenario that it was made for: `<t7>` is the position after step 7.
+    pub number: usize,
+    /// Done at the same time, so that their events fork the room's history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_once: bool,
+    /// The device that waits in a long-poll of both workers meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<String>,
+    pub acts: Vec<Act>,
+    pub asks: Vec<Ask>,
+}
+
+/// A request to the main process. It may be refused: then nothing has happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Act {
+    /// A device.
+    pub by: String,
+    pub method: String,
+    /// Below `/_matrix/client/`.
+    pub path: String,
+    pub body: Value,
+    /// Strings of the answer that get a name: `(name, JSON pointer)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<(String, String)>,
+}
+
+/// A GET request to both workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// As a row of the table is named, because of `allowed-differences.toml`.
+    pub name: String,
+    pub by: String,
+    pub path: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<(String, String)>,
+}
+
+impl Act {
+    pub fn new(by: &str, method: &str, path: impl Into<String>, body: Value) -> Self {
+        let (by, method) = (by.to_owned(), method.to_owned());
+        Self { by, method, path: path.into(), body, keep: Vec::new() }
+    }
+
+    pub fn keep(mut self, name: &str, pointer: &str) -> Self {
+        self.keep.push((name.to_owned(), pointer.to_owned()));
+        self
+    }
+}
+
+impl Ask {
+    pub fn new(name: &str, by: &str, path: impl Into<String>) -> Self {
+        let (name, by) = (name.to_owned(), by.to_owned());
+        Self { name, by, path: path.into(), query: Vec::new(), keep: None }
+    }
+
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        self.query.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn row(&self) -> Row {
+        let row = get(&self.name, &format!("/_matrix/client/{}", self.path)).by(&self.by);
+        let row = self.query.iter().fold(row, |row, (name, value)| row.query(name, value));
+        match &self.keep {
+            Some((name, pointer)) => row.keep(name, pointer),
+            None => row,
+        }
+    }
+}
+
+pub fn write(steps: &[Step]) -> Result<String> {
+    let lines = steps.iter().map(|step| Ok(serde_json::to_string(step)? + "\n"));
+    lines.collect::<Result<String>>()
+}
+
+pub fn read(text: &str) -> Result<Vec<Step>> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| serde_json::from_str(line).with_context(|| format!("not a step: {line}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::generate::generate;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let steps = generate(1, 60);
+        assert_eq!(steps.len(), 60);
+        assert_eq!(read(&write(&steps).unwrap()).unwrap(), steps);
+    }
+}

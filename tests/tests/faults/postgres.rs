@@ -1,0 +1,57 @@
+//! Postgres and the way to it. Nobody's request fails: a read is tried again.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use myelin_testkit::synapse::ROLE;
+
+use crate::Fault;
+use myelin_tests::stage::Stage;
+
+pub const FAULTS: [Fault; 4] = [
+    ("Postgres is restarted", restarted),
+    ("Postgres cuts every connection", cut),
+    ("Postgres has no connection left", out_of_connections),
+    ("Postgres is slow", slow),
+];
+
+fn restarted(stage: &mut Stage) -> Result<()> {
+    let seen = stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.postgres.restart())?;
+    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    Ok(())
+}
+
+fn cut(stage: &mut Stage) -> Result<()> {
+    let seen = stage.through(&[stage.myelin.port], |stage, speech, _| {
+        stage.postgres.cut();
+        speech.wait_rounds(3)?;
+        stage.postgres.mend();
+        Ok(())
+    })?;
+    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    Ok(())
+}
+
+fn out_of_connections(stage: &mut Stage) -> Result<()> {
+    let seen = stage.through(&[stage.myelin.port], |stage, speech, _| {
+        let sql = |text: &str| stage.synapse.postgres.query("synapse", text);
+        sql(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT 0"))?;
+        sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'"))?;
+        speech.wait_rounds(3)?;
+        sql(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1"))?;
+        Ok(())
+    })?;
+    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    Ok(())
+}
+
+fn slow(stage: &mut Stage) -> Result<()> {
+    let seen = stage.through(&[stage.myelin.port], |stage, speech, _| {
+        stage.postgres.slow_down(Duration::from_millis(100));
+        speech.wait_rounds(5)?;
+        stage.postgres.slow_down(Duration::ZERO);
+        Ok(())
+    })?;
+    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    Ok(())
+}
