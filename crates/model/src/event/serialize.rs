@@ -80,7 +80,9 @@ pub fn write_client_json(
         && let Some(redaction) = redacted_because
     {
         unsigned.insert("redacted_by".to_owned(), Value::from(&**redacted_by));
-        let text = to_client_json(redaction, now_ms, options, EventExtras::default());
+        // Synapse: `event_fields` chooses from the outer event alone.
+        let whole = SerializeOptions { event_fields: None, ..*options };
+        let text = to_client_json(redaction, now_ms, &whole, EventExtras::default());
         unsigned.insert("redacted_because".to_owned(), serde_json::from_str(&text).unwrap_or_default());
     }
     let copies: Vec<(&str, Value)> = match options.format {
