@@ -1,5 +1,6 @@
 //! The benchmark's data: people, rooms and messages made once by the real Synapse, and kept as a stopped Postgres cluster.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,20 +126,20 @@ impl Maker<'_> {
                 rooms.into_iter().take(1 + usize::from(number < MEMBERS_OF_1000)).map(move |room| (number, room))
             })
             .collect();
-        self.each("joins of the big rooms", joins.len(), |index| {
+        each("joins of the big rooms", joins.len(), |index| {
             let (number, room) = joins[index];
             self.ask(&user(number), "POST", &format!("join/{room}"), &json!({})).map(drop)
         })?;
-        let made = self.each("small rooms", SMALL_ROOMS, |index| self.small_room(index))?;
+        let made = each("small rooms", SMALL_ROOMS, |index| self.small_room(index))?;
         let (small_rooms, events): (Vec<_>, Vec<_>) = made.into_iter().unzip();
-        self.each("messages of the big rooms", 2 * BIG_ROOM_MESSAGES, |index| {
+        each("messages of the big rooms", 2 * BIG_ROOM_MESSAGES, |index| {
             let room = if index % 2 == 0 { &room_of_1000 } else { &room_of_2000 };
             self.say(&user(index), room, index, "").map(drop)
         })?;
         let before_messages = self.now()?;
-        self.each("new messages", NEW_MESSAGES, |index| self.say(&user(index), &room_of_1000, index, "").map(drop))?;
+        each("new messages", NEW_MESSAGES, |index| self.say(&user(index), &room_of_1000, index, "").map(drop))?;
         let before_rooms = self.now()?;
-        self.each("new messages in small rooms", NEW_ROOMS, |index| {
+        each("new messages in small rooms", NEW_ROOMS, |index| {
             let sender = user(member(index * 5, 0));
             (0..=index % 2).try_for_each(|_| self.say(&sender, &small_rooms[index * 5], 0, "").map(drop))
         })?;
@@ -152,7 +153,9 @@ impl Maker<'_> {
         let mut sql = String::from("BEGIN;");
         for (index, name) in names.enumerate() {
             let (id, token, access) = (format!("@{name}:{SERVER_NAME}"), token(&name), 1_000_000 + index);
-            sql += &format!(
+            // Writing to a String cannot fail.
+            let _ = write!(
+                sql,
                 "INSERT INTO users (name, creation_ts, approved) VALUES ('{id}', 1700000000, true);
                 INSERT INTO profiles (full_user_id, user_id, displayname) VALUES ('{id}', '{name}', 'Person {name}');
                 INSERT INTO devices (user_id, device_id, display_name) VALUES ('{id}', 'BENCH', 'A device');
@@ -230,31 +233,31 @@ impl Maker<'_> {
         ensure!(answer.status == 200, "{method} {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         answer.json()
     }
+}
 
-    /// Does `count` things in `LANES` lanes and shows how far it is. Results come in order.
-    fn each<T: Send>(&self, what: &str, count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
-        let (next, start) = (AtomicUsize::new(0), Instant::now());
-        let lane = || -> Result<Vec<(usize, T)>> {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    return Ok(done);
-                }
-                if index % count.div_ceil(10) == 0 {
-                    progress(&format!("{what}: {index} of {count}, {} s", start.elapsed().as_secs()));
-                }
-                done.push((index, work(index)?));
+/// Does `count` things in `LANES` lanes and shows how far it is. Results come in order.
+fn each<T: Send>(what: &str, count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let (next, start) = (AtomicUsize::new(0), Instant::now());
+    let lane = || -> Result<Vec<(usize, T)>> {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(done);
             }
-        };
-        let lanes = std::thread::scope(|scope| -> Result<Vec<_>> {
-            let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
-            lanes.into_iter().map(|lane| lane.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?).collect()
-        })?;
-        let mut done: Vec<_> = lanes.into_iter().flatten().collect();
-        done.sort_by_key(|(index, _)| *index);
-        Ok(done.into_iter().map(|(_, result)| result).collect())
-    }
+            if index % count.div_ceil(10) == 0 {
+                progress(&format!("{what}: {index} of {count}, {} s", start.elapsed().as_secs()));
+            }
+            done.push((index, work(index)?));
+        }
+    };
+    let lanes = std::thread::scope(|scope| -> Result<Vec<_>> {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().map(|lane| lane.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?).collect()
+    })?;
+    let mut done: Vec<_> = lanes.into_iter().flatten().collect();
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 /// The number of the user who sits on a place of a small room: one of those who are not in the room of 1,000.

@@ -24,11 +24,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const IDLE: Duration = Duration::from_millis(20);
 const CALM: Duration = Duration::from_millis(400);
 
-/// Medians over the rounds. Times in milliseconds after the answer to the sender; CPU in milliseconds per delivery, with
+/// Medians over the rounds. Times in milliseconds after the answer to the sender, which the first may precede; CPU in milliseconds per delivery, with
 /// the poll that follows it.
 pub struct FanOut {
     pub worker: &'static str,
     pub waiters: usize,
+    /// How long the main process took to answer the sender.
+    pub send: f64,
     pub first: f64,
     pub p50: f64,
     pub last: f64,
@@ -61,8 +63,9 @@ pub fn run(
 
 /// What one round gave.
 struct Round {
-    /// After the answer to the sender, sorted; zero for those that came before it.
-    delays: Vec<Duration>,
+    /// Milliseconds after the answer to the sender, sorted; less than zero if it came before that.
+    delays: Vec<f64>,
+    send: Duration,
     cpu: Duration,
     postgres: Duration,
     statements: u64,
@@ -81,17 +84,26 @@ async fn measure(stack: &Stack, worker: &Worker, waiters: usize, rounds: usize) 
     // The first round fills caches.
     for round in 0..=rounds {
         let before = Usage::now(&worker.who, &stack.synapse.postgres)?;
+        let start = Instant::now();
         let answered = send(stack, &format!("{}-{waiters}-{round}", worker.name)).await?;
         let mut delays = Vec::with_capacity(waiters);
         while delays.len() < waiters {
             let delivery = tokio::time::timeout(PATIENCE, next(&mut deliveries, &mut polls)).await;
             let delivery = delivery.with_context(|| format!("{} of {waiters} deliveries", delays.len()))??;
-            delays.push(delivery.saturating_duration_since(answered));
+            delays.push(
+                ms(delivery.saturating_duration_since(answered)) - ms(answered.saturating_duration_since(delivery)),
+            );
         }
         calm(worker).await?;
         let used = before.until(&Usage::now(&worker.who, &stack.synapse.postgres)?);
-        delays.sort_unstable();
-        measured.push(Round { delays, cpu: used.worker, postgres: used.postgres, statements: used.statements });
+        delays.sort_by(f64::total_cmp);
+        measured.push(Round {
+            delays,
+            send: answered.saturating_duration_since(start),
+            cpu: used.worker,
+            postgres: used.postgres,
+            statements: used.statements,
+        });
     }
     polls.shutdown().await;
     Ok(summary(worker.name, waiters, &measured[1..], resident))
@@ -163,17 +175,21 @@ async fn calm(worker: &Worker) -> Result<()> {
     }
 }
 
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 #[expect(clippy::cast_precision_loss, reason = "at most thousands")]
 fn summary(worker: &'static str, waiters: usize, rounds: &[Round], resident: u64) -> FanOut {
     let of = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value).collect());
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let each = waiters as f64;
     FanOut {
         worker,
         waiters,
-        first: of(&|round| ms(round.delays.first().copied().unwrap_or_default())),
-        p50: of(&|round| ms(percentile(&round.delays, 50))),
-        last: of(&|round| ms(round.delays.last().copied().unwrap_or_default())),
+        send: of(&|round| ms(round.send)),
+        first: of(&|round| round.delays.first().copied().unwrap_or_default()),
+        p50: of(&|round| percentile(&round.delays, 50)),
+        last: of(&|round| round.delays.last().copied().unwrap_or_default()),
         cpu: of(&|round| ms(round.cpu) / each),
         postgres: of(&|round| ms(round.postgres) / each),
         statements: of(&|round| round.statements as f64 / each),

@@ -50,8 +50,10 @@ fn cores(stack: &Stack, work: impl FnOnce() -> Result<()>) -> Result<(Vec<f64>, 
     let (before, start) = (used()?, Instant::now());
     work()?;
     let took = start.elapsed();
-    let cores =
-        used()?.into_iter().zip(before).map(|(after, before)| (after - before).as_secs_f64() / took.as_secs_f64());
+    let cores = used()?
+        .into_iter()
+        .zip(before)
+        .map(|(after, before)| after.saturating_sub(before).as_secs_f64() / took.as_secs_f64());
     Ok((cores.collect(), took))
 }
 

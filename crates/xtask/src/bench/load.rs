@@ -78,7 +78,7 @@ impl Load {
 }
 
 /// Of sorted values; zero if there are none.
-pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub fn percentile<T: Copy + Default>(sorted: &[T], percent: usize) -> T {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
@@ -127,6 +127,6 @@ mod tests {
         assert_eq!(percentile(&sorted, 50), Duration::from_millis(100));
         assert_eq!(percentile(&sorted, 99), Duration::from_millis(198));
         assert_eq!(percentile(&sorted[..1], 99), Duration::from_millis(1));
-        assert_eq!(percentile(&[], 50), Duration::ZERO);
+        assert_eq!(percentile::<Duration>(&[], 50), Duration::ZERO);
     }
 }

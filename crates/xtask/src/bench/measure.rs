@@ -17,8 +17,8 @@ use super::usage::{Usage, Used};
 pub struct Effort {
     pub time: Duration,
     pub repetitions: usize,
-    /// Rows are not measured with more requests at a time.
-    pub most_at_a_time: usize,
+    /// Rows are measured with these numbers of requests at a time, if it is one of theirs.
+    pub at_a_time: &'static [usize],
     /// Numbers of long-polls, and messages for each after the first.
     pub waiters: &'static [usize],
     pub rounds: usize,
@@ -64,7 +64,8 @@ pub fn rows(
         for worker in &stack.workers {
             warm_up(worker, row, &number, runtime)?;
         }
-        for concurrency in row.concurrency.iter().copied().filter(|concurrency| *concurrency <= effort.most_at_a_time) {
+        for concurrency in row.concurrency.iter().copied().filter(|concurrency| effort.at_a_time.contains(concurrency))
+        {
             let mut cells = vec![Vec::new(); stack.workers.len()];
             for _ in 0..effort.repetitions {
                 for (worker, cells) in stack.workers.iter().zip(&mut cells) {

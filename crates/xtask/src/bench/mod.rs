@@ -47,7 +47,7 @@ pub struct Options {
 const FULL: Effort = Effort {
     time: Duration::from_millis(1500),
     repetitions: 3,
-    most_at_a_time: 32,
+    at_a_time: &[1, 4, 8, 32],
     waiters: &[50, 200, 1000],
     rounds: 5,
     listening: Duration::from_secs(40),
@@ -55,7 +55,7 @@ const FULL: Effort = Effort {
 const QUICK: Effort = Effort {
     time: Duration::from_millis(700),
     repetitions: 1,
-    most_at_a_time: 8,
+    at_a_time: &[1, 8],
     waiters: &[50, 1000],
     rounds: 1,
     listening: Duration::from_secs(8),

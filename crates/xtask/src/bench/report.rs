@@ -45,9 +45,9 @@ pub fn line(measured: &Measured) -> String {
 
 /// What a round of waiters gave, for those who wait for it.
 pub fn fan_out_line(fan_out: &FanOut) -> String {
-    let FanOut { worker, waiters, first, p50, last, cpu, postgres, statements, resident } = fan_out;
+    let FanOut { worker, waiters, send, first, p50, last, cpu, postgres, statements, resident } = fan_out;
     format!(
-        "{waiters:>4} waiters at {worker}: first {first:.1} ms, p50 {p50:.1} ms, last {last:.1} ms; per delivery CPU \
+        "{waiters:>4} waiters at {worker}: sent in {send:.0} ms, first {first:.1} ms, p50 {p50:.1} ms, last {last:.1} ms; per delivery CPU \
          {cpu:.3} + {postgres:.3} ms, {statements:.2} statements; {:.0} MB",
         megabytes(*resident)
     )
@@ -113,13 +113,13 @@ fn absolutes(rows: &[Measured]) -> String {
 
 fn fan_outs(fan_outs: &[FanOut]) -> String {
     let mut out = String::from(
-        "Milliseconds after the sender's answer; 0 is before it. CPU and statements are per delivery, with the poll that \
+        "Milliseconds after the sender's answer; the main process wakes the workers before it answers, so that a time may be negative. CPU and statements are per delivery, with the poll that \
          follows it.\n\n\
-         | waiters | worker | first | p50 | last | CPU | Postgres CPU | statements | memory, waiting |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+         | waiters | worker | the send itself | first | p50 | last | CPU | Postgres CPU | statements | memory, waiting |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for FanOut { worker, waiters, first, p50, last, cpu, postgres, statements, resident } in fan_outs {
-        let values = [*first, *p50, *last, *cpu, *postgres, *statements].map(round).join(" | ");
+    for FanOut { worker, waiters, send, first, p50, last, cpu, postgres, statements, resident } in fan_outs {
+        let values = [*send, *first, *p50, *last, *cpu, *postgres, *statements].map(round).join(" | ");
         let _ = writeln!(out, "| {waiters} | {worker} | {values} | {:.0} MB |", megabytes(*resident));
     }
     out

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -43,6 +44,7 @@ pub struct Stack {
     pub workers: Vec<Worker>,
     pub synapse: Synapse,
     pub dataset: Dataset,
+    asked: AtomicUsize,
     _folder: tempfile::TempDir,
 }
 
@@ -58,14 +60,24 @@ impl Stack {
             workers.push(start_python(&synapse)?);
         }
         workers.push(start_myelin(&synapse, &program()?)?);
-        Ok(Self { main: Client::new(synapse.port), workers, synapse, dataset, _folder: folder })
+        Ok(Self {
+            main: Client::new(synapse.port),
+            workers,
+            synapse,
+            dataset,
+            asked: AtomicUsize::new(0),
+            _folder: folder,
+        })
     }
 
     /// The present, as a token that `user` may pass as `since`.
     pub fn now(&self, user: &str) -> Result<String> {
         let client = self.main.with_token(&token(user));
+        // The main process keeps an answer for two minutes too, and this would be the present of then.
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let filter = "%7B%22room%22:%7B%22rooms%22:[]%7D%7D";
-        let answer = client.get(&format!("/_matrix/client/v3/sync?set_presence=offline&filter={filter}"))?;
+        let path = format!("/_matrix/client/v3/sync?set_presence=offline&timeout={number}&filter={filter}");
+        let answer = client.get(&path)?;
         ensure!(answer.status == 200, "/sync of {user}: {}", String::from_utf8_lossy(&answer.body));
         Ok(answer.json()?["next_batch"].as_str().context("no next_batch")?.to_owned())
     }

@@ -58,7 +58,7 @@ impl Usage {
         let gone = self.backends.iter().filter(|(pid, _)| !later.backends.contains_key(pid));
         let gone: Vec<Duration> = gone.map(|(_, cpu)| *cpu).collect();
         // What backends ended with is known only as a sum over all roles; it matters only if one of this role ended.
-        let ended = (later.ended - self.ended).saturating_sub(gone.iter().sum());
+        let ended = later.ended.saturating_sub(self.ended).saturating_sub(gone.iter().sum());
         Used {
             worker: later.worker.saturating_sub(self.worker),
             postgres: alive + if gone.is_empty() { Duration::ZERO } else { ended },
