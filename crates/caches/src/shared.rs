@@ -14,6 +14,7 @@ const SHARDS: usize = 16;
 const MIN_SWEEP: usize = 1_024;
 
 /// Keeps a text for as long as somebody else does.
+#[derive(Default)]
 pub struct SharedTexts {
     shards: [Mutex<Shard>; SHARDS],
     hasher: DefaultHashBuilder,
@@ -24,12 +25,6 @@ struct Shard {
     texts: HashSet<Arc<str>, DefaultHashBuilder>,
     /// Texts that were in use at the last look.
     used: usize,
-}
-
-impl Default for SharedTexts {
-    fn default() -> Self {
-        Self { shards: Default::default(), hasher: DefaultHashBuilder::default() }
-    }
 }
 
 impl SharedTexts {

@@ -19,27 +19,8 @@ pub type UnreadRows = Arc<[UnreadRow]>;
 /// Room and user.
 type Key = (Arc<str>, Arc<str>);
 
-impl Storage {
-    /// `get_unread_event_push_actions_by_room_for_user`, of many rooms at once.
-    pub async fn get_unread_event_push_actions_by_room_for_user(
-        &self,
-        user_id: &Arc<str>,
-        room_ids: &[Arc<str>],
-    ) -> Result<HashMap<Arc<str>, UnreadRows>, StorageError> {
-        let keys: Vec<Key> = room_ids.iter().map(|room_id| (Arc::clone(room_id), Arc::clone(user_id))).collect();
-        let found = self.users().unread.get_many(keys, self, Self::load_unread).await?;
-        Ok(found.into_iter().map(|((room_id, _), rows)| (room_id, rows)).collect())
-    }
-
-    /// What is summarised is taken from the summary, if it was made for the present receipt, plus what came after
-    /// the last rotation; the rest is counted. Highlights are always counted.
-    ///
-    /// Synapse: a newest receipt whose event is not known has no position (NULL), and nothing is unread after it.
-    async fn load_unread(self, keys: Vec<Key>) -> Result<HashMap<Key, UnreadRows>, StorageError> {
-        let (rooms, users): (Vec<&str>, Vec<&str>) = keys.iter().map(|(room, user)| (&**room, &**user)).unzip();
-        // OFFSET 0 keeps each inner SELECT an index look-up.
-        let rows: Vec<(i64, String, i64, i64, i64)> = sqlx::query_as(
-            "WITH base AS (
+/// What is unread in each room of $1 for the user of $2. OFFSET 0 keeps each inner SELECT an index look-up.
+const UNREAD: &str = "WITH base AS (
                  SELECT k.n, k.room_id, k.user_id, CASE WHEN l.found THEN l.position ELSE COALESCE(
                      (SELECT e.stream_ordering FROM local_current_membership AS m
                       JOIN events AS e ON e.event_id = m.event_id
@@ -95,18 +76,34 @@ impl Storage {
                          AS position
              ) AS counted
              WHERE a.stream_ordering > counted.position OR a.highlight = 1 AND a.stream_ordering > counted.receipt
-             GROUP BY b.n, a.thread_id",
-        )
-        .bind(rooms)
-        .bind(users)
-        .fetch_all(self.pool())
-        .await?;
+             GROUP BY b.n, a.thread_id";
+
+impl Storage {
+    /// `get_unread_event_push_actions_by_room_for_user`, of many rooms at once.
+    pub async fn get_unread_event_push_actions_by_room_for_user(
+        &self,
+        user_id: &Arc<str>,
+        room_ids: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, UnreadRows>, StorageError> {
+        let keys: Vec<Key> = room_ids.iter().map(|room_id| (Arc::clone(room_id), Arc::clone(user_id))).collect();
+        let found = self.users().unread.get_many(keys, self, Self::load_unread).await?;
+        Ok(found.into_iter().map(|((room_id, _), rows)| (room_id, rows)).collect())
+    }
+
+    /// What is summarised is taken from the summary, if it was made for the present receipt, plus what came after
+    /// the last rotation; the rest is counted. Highlights are always counted.
+    ///
+    /// Synapse: a newest receipt whose event is not known has no position (NULL), and nothing is unread after it.
+    async fn load_unread(self, keys: Vec<Key>) -> Result<HashMap<Key, UnreadRows>, StorageError> {
+        let (rooms, users): (Vec<&str>, Vec<&str>) = keys.iter().map(|(room, user)| (&**room, &**user)).unzip();
+        let rows: Vec<(i64, String, i64, i64, i64)> =
+            sqlx::query_as(UNREAD).bind(rooms).bind(users).fetch_all(self.pool()).await?;
         let mut by_key: Vec<Vec<UnreadRow>> = vec![Vec::new(); keys.len()];
         for (n, thread_id, notify, unread, highlight) in rows {
             let found = usize::try_from(n - 1).ok().and_then(|n| by_key.get_mut(n));
-            found.into_iter().for_each(|rows| {
+            if let Some(rows) = found {
                 rows.push(UnreadRow { thread_id: Arc::from(thread_id.as_str()), notify, unread, highlight });
-            });
+            }
         }
         Ok(keys.into_iter().zip(by_key).map(|(key, rows)| (key, rows.into())).collect())
     }
