@@ -1,6 +1,7 @@
 //! Batched loading: what many callers miss at once becomes one statement.
 //! Answers to `_fetch_loop` in `storage/databases/main/events_worker.py`, which does so for events.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
@@ -73,18 +74,23 @@ where
     }
 
     /// The value of one key, as `get_many` gives it.
-    pub async fn get<S, F>(
+    pub async fn get<Q, S, F>(
         self: &Arc<Self>,
-        key: K,
+        key: &Q,
         source: &S,
         load: impl Fn(S, Vec<K>) -> F + Copy + Send + Sync + 'static,
     ) -> Result<Option<V>, E>
     where
+        K: Borrow<Q> + for<'a> From<&'a Q>,
+        Q: Hash + Eq + Sync + ?Sized,
         S: Clone + Send + Sync + 'static,
         F: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
     {
-        let mut found = self.get_many([key.clone()], source, load).await?;
-        Ok(found.remove(&key))
+        if let Some(value) = self.kept.then(|| self.cache.get(key)).flatten() {
+            return Ok(Some(value));
+        }
+        let mut found = self.get_many([K::from(key)], source, load).await?;
+        Ok(found.remove(key))
     }
 
     /// The values of `keys`: from the cache, or from calls of `load` that are shared with other callers. `load`

@@ -65,6 +65,12 @@ pub(crate) type Loader<K, V> = myelin_caches::Loader<K, V, StorageError>;
 /// The same of what becomes stale in groups.
 pub(crate) type Groups<G, K, V> = myelin_caches::Groups<G, K, V, StorageError>;
 
+/// Where a row belongs that says by `WITH ORDINALITY` for which of several keys it is.
+pub(crate) fn slot<T>(slots: &mut [T], ordinality: i64) -> Option<&mut T> {
+    let index = usize::try_from(ordinality.checked_sub(1)?).ok()?;
+    slots.get_mut(index)
+}
+
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);

@@ -87,7 +87,7 @@ fn open_one(database: &Database, health: &Arc<Health>) -> Result<PgPool, Storage
 
 fn connect_options(database: &Database) -> Result<PgConnectOptions, StorageError> {
     let fault = |key: &str, reason: String| StorageError::Setting {
-        label: database.label.clone(),
+        place: database.place.clone(),
         key: format!("args.{key}"),
         reason,
     };

@@ -8,13 +8,13 @@ use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::StateMap;
 
 use crate::relations::{References, ThreadSummary};
-use crate::roommember::{RoomSummary, RoomsForUser};
+use crate::roommember::{IdSet, RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
 use crate::{CacheSizes, Loader};
 
 pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
 /// Ids by id.
-pub(crate) type Ids = Arc<Loader<Arc<str>, Arc<HashSet<Arc<str>>>>>;
+pub(crate) type Ids = Arc<Loader<Arc<str>, IdSet>>;
 
 pub(crate) struct RoomCaches {
     pub(crate) state_groups: Arc<StateGroups>,
@@ -45,10 +45,10 @@ impl RoomCaches {
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
-            joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 64)),
+            joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users: &IdSet| 64 + users.len() * 64)),
             profiles: by_id(sizes.bytes(32 << 20), |_, json| 64 + json.len()),
             memberships_of: by_id(sizes.bytes(32 << 20), |_, rooms| 64 + rooms.len() * 250),
-            rooms_of: Arc::new(Loader::new(ids, |_, rooms| 64 + rooms.len() * 64)),
+            rooms_of: Arc::new(Loader::new(ids, |_, rooms: &IdSet| 64 + rooms.len() * 64)),
             forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),

@@ -123,15 +123,12 @@ impl Storage {
 
     /// `get_rooms_for_user`: where the user, local or remote, is joined.
     pub async fn get_rooms_for_user(&self, user_id: &str) -> Result<IdSet, StorageError> {
-        let rooms = self.caches().rooms_of.get(Arc::from(user_id), self, Self::load_rooms_of).await?;
+        let rooms = self.caches().rooms_of.get(user_id, self, Self::load_rooms_of).await?;
         Ok(rooms.unwrap_or_default())
     }
 
     /// `get_rooms_for_users`.
-    pub async fn get_rooms_for_users(
-        &self,
-        user_ids: impl IntoIterator<Item = Arc<str>>,
-    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+    pub async fn get_rooms_for_users(&self, user_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
         self.caches().rooms_of.get_many(user_ids, self, Self::load_rooms_of).await
     }
 
@@ -143,15 +140,12 @@ impl Storage {
 
     /// `get_users_in_room`: the joined ones.
     pub async fn get_users_in_room(&self, room_id: &str) -> Result<IdSet, StorageError> {
-        let users = self.caches().joined_users.get(Arc::from(room_id), self, Self::load_users_in).await?;
+        let users = self.caches().joined_users.get(room_id, self, Self::load_users_in).await?;
         Ok(users.unwrap_or_default())
     }
 
     /// `get_users_in_room`, of many rooms at once.
-    pub async fn get_users_in_rooms(
-        &self,
-        room_ids: impl IntoIterator<Item = Arc<str>>,
-    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+    pub async fn get_users_in_rooms(&self, room_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
         self.caches().joined_users.get_many(room_ids, self, Self::load_users_in).await
     }
 

@@ -15,7 +15,7 @@ use myelin_tests::talker::ok;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Fault;
-use crate::stage::{Myelin, PATIENCE, Stage};
+use myelin_tests::stage::{Myelin, PATIENCE, Stage};
 
 pub const FAULTS: [Fault; 5] = [
     ("clients that do not read", slow_readers),

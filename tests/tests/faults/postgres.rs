@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use myelin_testkit::synapse::ROLE;
 
 use crate::Fault;
-use crate::stage::Stage;
+use myelin_tests::stage::Stage;
 
 pub const FAULTS: [Fault; 4] = [
     ("Postgres is restarted", restarted),

@@ -38,6 +38,7 @@ fn refused_configurations(synapse: &Synapse) -> Result<()> {
         ("stream_writers: {typing: refused}", "stream_writers.typing", "Myelin only reads"),
         ("stream_writers: {events: elsewhere}", "stream_writers.events", "elsewhere is not in instance_map"),
         ("database: {name: sqlite3}", "database.name", "workers need Postgres"),
+        ("database: {name: psycopg2, args: {nonsense: 1}}", "database.args.nonsense", "is not supported"),
         ("redis: {enabled: false}", "redis.enabled", "workers need Redis"),
         ("worker_replication_http_port: 9093", "worker_replication_http_port", "no longer supported"),
         (

@@ -16,6 +16,8 @@ const POLLERS: usize = 30;
 const ROOMS: [usize; 2] = [3, 12];
 /// Answers are computed anew, and passwords cost nothing.
 const SETTINGS: &str = "bcrypt_rounds: 4\ncaches: {sync_response_cache_duration: 0}\n";
+/// When set, statements are counted and printed, and none is too many.
+const SHOW: &str = "MYELIN_SHOW_STATEMENTS";
 const COUNT: &str = "synapse_storage_transaction_time_count_total{";
 const WAITERS: &str = "synapse_notifier_listeners";
 
@@ -69,7 +71,8 @@ impl Counted {
         });
         let total: u64 = after.values().sum();
         println!("{what}: {total} statements {after:?}");
-        ensure!(total <= budget, "{what}: {total} statements, not {budget}: {after:?}");
+        let only_shown = std::env::var_os(SHOW).is_some();
+        ensure!(only_shown || total <= budget, "{what}: {total} statements, not {budget}: {after:?}");
         Ok(result)
     }
 }
