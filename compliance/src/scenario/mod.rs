@@ -32,7 +32,7 @@ const SETTINGS: &str = "bcrypt_rounds: 4\n";
 const FIXED: std::ops::Range<u64> = 1..4;
 const STEPS: usize = 80;
 /// Fresh seeds follow for as long as this.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 /// How long a failing scenario is made smaller.
 const SHRINK: Duration = Duration::from_mins(2);
 

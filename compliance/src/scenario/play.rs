@@ -138,12 +138,11 @@ impl Play<'_> {
             self.names.set(&format!("t{number}"), self.last.clone());
         }
         self.number = step.number;
-        let differences = match &step.poll {
-            Some(device) => self.act_beside(step, device)?,
-            None => {
-                self.act(step)?;
-                Vec::new()
-            }
+        let differences = if let Some(device) = &step.poll {
+            self.act_beside(step, device)?
+        } else {
+            self.act(step)?;
+            Vec::new()
         };
         self.names.set(&format!("t{}", step.number), self.last.clone());
         self.load_history(step)?;
@@ -178,12 +177,12 @@ impl Play<'_> {
             Vec::new()
         };
         for (at, act) in step.acts.iter().enumerate() {
-            let answer = if step.at_once {
-                answers[at].as_ref().map(keepable)
+            if step.at_once {
+                self.keep(act, answers[at].as_ref());
             } else {
-                self.request(act)?.as_ref().map(keepable)
-            };
-            self.keep(act, answer);
+                let answer = self.request(act)?;
+                self.keep(act, answer.as_ref());
+            }
         }
         self.settle()
     }
@@ -207,13 +206,13 @@ impl Play<'_> {
         Ok(Some(answer))
     }
 
-    fn keep(&mut self, act: &Act, answer: Option<Option<Value>>) {
+    fn keep(&mut self, act: &Act, answer: Option<&Answer>) {
         self.tally.acts += 1;
-        let Some(body) = answer else {
+        let Some(answer) = answer else {
             self.tally.skipped += 1;
             return;
         };
-        let Some(body) = body else {
+        let Some(body) = keepable(answer) else {
             self.tally.refused += 1;
             *self.tally.refusals.entry(shape(&format!("{} {}", act.method, act.path))).or_default() += 1;
             return;
@@ -297,10 +296,10 @@ impl Play<'_> {
                 self.settle()?;
                 continue;
             }
-            if let (Some((name, pointer)), Ok(answer)) = (&ask.keep, python.json()) {
-                if let Some(value) = answer.pointer(pointer).and_then(Value::as_str) {
-                    self.names.set(name, value);
-                }
+            if let (Some((name, pointer)), Ok(answer)) = (&ask.keep, python.json())
+                && let Some(value) = answer.pointer(pointer).and_then(Value::as_str)
+            {
+                self.names.set(name, value);
             }
             return Ok(differences);
         }

@@ -213,7 +213,9 @@ fn unsigned<'a>(event: &'a Event, now_ms: i64, options: &SerializeOptions<'_>, e
         pieces.put("membership", Piece::Text(membership));
     }
     if let (Some(redacted_by), Some(redaction)) = (&event.redacted_by, extras.redacted_because) {
-        let redaction = to_client_json(redaction, now_ms, options, EventExtras::default());
+        // Synapse: `event_fields` chooses from the outer event alone.
+        let whole = SerializeOptions { event_fields: None, ..*options };
+        let redaction = to_client_json(redaction, now_ms, &whole, EventExtras::default());
         pieces.put("redacted_by", Piece::Text(redacted_by));
         pieces.put("redacted_because", Piece::Written(redaction));
     }
