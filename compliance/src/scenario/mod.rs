@@ -120,7 +120,7 @@ fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<b
     let Some(failure) = failure else {
         println!(
             "{name}: {} steps, {} acts ({} refused), {} questions ({} without an object, {} given up, \
-             {} but for newcomers) in {:.1} s",
+             {} equal but for an order) in {:.1} s",
             steps.len(),
             tally.acts,
             tally.refused,
