@@ -1,7 +1,7 @@
 //! One bounded cache with single flight. Answers to `synapse/util/caches/descriptors.py`.
 
+use hashbrown::HashMap;
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! A loader whose keys belong to groups that become stale as one, such as users to a room.
 //! Answers to the trees (`@cached(tree=True)`) of `synapse/util/caches/treecache.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Which caches a Python function name stands for. The `caches` replication stream and the
 //! stream rows name caches so; equal names make invalidation a look-up.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::RwLock;
 
 use crate::Stats;

@@ -1,7 +1,8 @@
 //! One computation for equal requests, and its result for a while after. Answers to
 //! `synapse/util/caches/response_cache.py`.
 
-use std::collections::{HashMap, VecDeque};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

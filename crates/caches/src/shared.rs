@@ -1,7 +1,7 @@
 //! One text for equal ones: rooms, users, types and event ids recur in every cache.
 //! Answers to `intern_string` in `synapse/util/caches/__init__.py`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
 

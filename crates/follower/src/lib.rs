@@ -8,7 +8,8 @@ mod positions;
 mod stats;
 mod stream;
 
-use std::collections::{BTreeMap, HashSet};
+use hashbrown::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 

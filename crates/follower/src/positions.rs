@@ -4,7 +4,7 @@
 //! Synapse keeps this per stream; here it is per writer, for rows of two writers may come interleaved, and a
 //! writer whose position has not come yet may have written something that was missed.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use myelin_model::{Row, StreamName};

@@ -1,7 +1,7 @@
 //! Events of an answer, with everything that is not in them. Answers to `EventClientSerializer` in
 //! `synapse/events/utils.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use myelin_model::Event;

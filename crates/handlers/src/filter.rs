@@ -1,7 +1,7 @@
 //! A client's filter. Answers to `FilterCollection` and `Filter` in `synapse/api/filtering.py`.
 
+use hashbrown::HashSet;
 use std::cell::LazyCell;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use myelin_model::Event;

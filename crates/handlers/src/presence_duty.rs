@@ -1,7 +1,7 @@
 //! What a process that serves /sync tells the writer of presence. Answers to `WorkerPresenceHandler` in
 //! `synapse/handlers/presence.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

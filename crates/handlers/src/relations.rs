@@ -1,6 +1,6 @@
 //! Bundled aggregations. Answers to `synapse/handlers/relations.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::Event;

@@ -1,6 +1,6 @@
 //! `/rooms/{id}/event/{id}`. Answers to `EventHandler` in `synapse/handlers/events.py` and `RoomEventServlet`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 use myelin_model::{MatrixError, Requester};

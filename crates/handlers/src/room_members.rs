@@ -66,7 +66,7 @@ impl Handlers {
             return Err(MatrixError::forbidden(error));
         }
         let state = self.storage.get_state_ids_for_event(&last, filter).await?;
-        let ids: Vec<Arc<str>> = state.into_values().collect();
+        let ids: Vec<Arc<str>> = state.values().cloned().collect();
         Ok(self.storage.get_events_as_list(&ids, GetEvents::default()).await?)
     }
 

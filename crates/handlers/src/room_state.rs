@@ -59,7 +59,7 @@ impl Handlers {
                 self.storage.get_current_state_event_ids(room_id, filter).await?
             }
             RoomAccess::Departed(leave) => {
-                self.storage.get_state_ids_for_event(&leave, filter).await?.into_values().collect()
+                self.storage.get_state_ids_for_event(&leave, filter).await?.values().cloned().collect()
             }
         };
         Ok(self.storage.get_events_as_list(&ids, GetEvents::default()).await?)

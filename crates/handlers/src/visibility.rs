@@ -1,6 +1,6 @@
 //! What a user may see. Answers to `synapse/visibility.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};

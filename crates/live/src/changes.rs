@@ -1,6 +1,7 @@
 //! When each entity last changed in one stream. Answers to `synapse/util/caches/stream_change_cache.py`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Entities remembered per stream.

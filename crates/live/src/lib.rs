@@ -9,7 +9,7 @@ mod position;
 mod typing;
 mod waiters;
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

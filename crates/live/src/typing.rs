@@ -1,6 +1,7 @@
 //! Who types in which room. Answers to `FollowerTypingHandler` in `synapse/handlers/typing.py`.
 
-use std::collections::{BTreeSet, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rooms remembered. Those in which somebody types are few; of the others it is remembered that nobody does any more.

@@ -1,6 +1,6 @@
 //! Requests that wait, by user and by room. Answers to `_NotifierUserStream` in `synapse/notifier.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

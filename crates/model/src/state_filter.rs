@@ -1,6 +1,7 @@
 //! Which part of a room's state is wanted. Answers to `synapse/types/state.py` (`StateFilter`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// (type, state_key).

@@ -1,6 +1,6 @@
 //! `/sync` and pagination tokens. Answers to `StreamToken` and `RoomStreamToken` in `synapse/types/__init__.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 

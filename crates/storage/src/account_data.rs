@@ -1,7 +1,7 @@
 //! What users keep on the server for themselves. Answers to `synapse/storage/databases/main/account_data.py` and
 //! `tags.py`. Content stays the text of the database.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use crate::{Storage, StorageError};

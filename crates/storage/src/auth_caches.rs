@@ -1,6 +1,6 @@
 //! What is remembered about accounts, tokens and devices, and the function names that make it stale.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 use myelin_caches::{Cache, Registry};

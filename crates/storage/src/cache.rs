@@ -1,7 +1,7 @@
 //! What a row of a stream makes stale. Answers to `process_replication_rows` of every store and to
 //! `synapse/storage/databases/main/cache.py`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use myelin_model::Row;

@@ -1,6 +1,6 @@
 //! Whose devices changed. Answers to the streams of `synapse/storage/databases/main/devices.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::MultiWriterPosition;

@@ -1,6 +1,7 @@
 //! Keys for encryption that devices left here. Answers to `synapse/storage/databases/main/end_to_end_keys.py`.
 
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{Storage, StorageError};

@@ -2,7 +2,7 @@
 //! Answers to `_get_event_cache`, `_get_events_from_db` and `_maybe_redact_event_row` in
 //! `synapse/storage/databases/main/events_worker.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use myelin_caches::Registry;

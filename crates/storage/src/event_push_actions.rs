@@ -1,6 +1,6 @@
 //! How much is unread. Answers to `synapse/storage/databases/main/event_push_actions.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use crate::{Storage, StorageError, slot};
@@ -23,6 +23,10 @@ type Key = (Arc<str>, Arc<str>);
 /// the last rotation; the rest is counted. Highlights are always counted.
 ///
 /// Synapse: a newest receipt whose event is not known has no position (NULL), and nothing is unread after it.
+///
+/// What is older than the last rotation lies in a summary. Its rows are read only if some summary is not for the
+/// present receipt, or there is none: somebody who never reads has very many. `room_id || ''` keeps the planner from
+/// the indexes by room for what is newer: they would find the old rows too.
 ///
 /// OFFSET 0 keeps each inner SELECT an index look-up.
 const UNREAD: &str = "WITH base AS (
@@ -47,19 +51,44 @@ const UNREAD: &str = "WITH base AS (
              AND event_stream_ordering > b.position AND thread_id IS NOT NULL OFFSET 0
      ) AS l
      GROUP BY b.n, l.thread_id
-     ), summary AS (
-     SELECT b.n, s.thread_id, s.notif_count, s.unread_count
+     ), summaries AS (
+     SELECT b.n, s.thread_id, s.notif_count, s.unread_count,
+         (s.last_receipt_stream_ordering IS NULL AND s.stream_ordering > COALESCE(t.position, b.position)
+             OR s.last_receipt_stream_ordering = COALESCE(t.position, b.position)) IS TRUE AS valid
      FROM base AS b CROSS JOIN LATERAL (
          SELECT thread_id, notif_count, COALESCE(unread_count, 0) AS unread_count, stream_ordering,
              last_receipt_stream_ordering
          FROM event_push_summary WHERE user_id = b.user_id AND room_id = b.room_id OFFSET 0
      ) AS s
      LEFT JOIN threads AS t ON t.n = b.n AND t.thread_id = s.thread_id
-     WHERE (s.last_receipt_stream_ordering IS NULL
-                 AND s.stream_ordering > COALESCE(t.position, b.position)
-             OR s.last_receipt_stream_ordering = COALESCE(t.position, b.position))
-         AND (s.notif_count <> 0 OR s.unread_count <> 0)
-     ), rotated AS (SELECT stream_ordering AS position FROM event_push_summary_stream_ordering)
+     ), summary AS (
+     SELECT n, thread_id, notif_count, unread_count FROM summaries
+     WHERE valid AND (notif_count <> 0 OR unread_count <> 0)
+     ), rotated AS (SELECT stream_ordering AS position FROM event_push_summary_stream_ordering
+     ), actions AS (
+     SELECT b.n, a.thread_id, a.notif, a.unread, a.highlight, a.stream_ordering
+     FROM base AS b CROSS JOIN rotated CROSS JOIN LATERAL (
+         SELECT thread_id, notif, unread, highlight, stream_ordering FROM event_push_actions
+         WHERE user_id = b.user_id AND stream_ordering > rotated.position AND room_id || '' = b.room_id OFFSET 0
+     ) AS a
+     UNION ALL
+     SELECT b.n, a.thread_id, 0, 0, 1, a.stream_ordering
+     FROM base AS b CROSS JOIN rotated CROSS JOIN LATERAL (
+         SELECT thread_id, stream_ordering FROM event_push_actions
+         WHERE user_id = b.user_id AND room_id = b.room_id AND highlight = 1
+             AND stream_ordering > b.position AND stream_ordering <= rotated.position OFFSET 0
+     ) AS a
+     UNION ALL
+     SELECT b.n, a.thread_id, a.notif, a.unread, 0, a.stream_ordering
+     FROM base AS b
+     LEFT JOIN (SELECT n, bool_and(valid) AS valid FROM summaries GROUP BY n) AS whole ON whole.n = b.n
+     CROSS JOIN rotated
+     CROSS JOIN LATERAL (
+         SELECT thread_id, notif, unread, stream_ordering FROM event_push_actions
+         WHERE whole.valid IS NOT TRUE AND user_id = b.user_id AND room_id = b.room_id
+             AND stream_ordering > b.position AND stream_ordering <= rotated.position OFFSET 0
+     ) AS a
+     )
      SELECT n, thread_id, notif_count, unread_count, 0::bigint FROM summary
      UNION ALL
      SELECT b.n, a.thread_id,
@@ -68,11 +97,7 @@ const UNREAD: &str = "WITH base AS (
      count(*) FILTER (WHERE a.highlight = 1 AND a.stream_ordering > counted.receipt)
      FROM base AS b
      CROSS JOIN rotated
-     CROSS JOIN LATERAL (
-     SELECT thread_id, notif, unread, highlight, stream_ordering FROM event_push_actions
-     WHERE user_id = b.user_id AND room_id = b.room_id
-         AND stream_ordering > LEAST(b.position, rotated.position) OFFSET 0
-     ) AS a
+     JOIN actions AS a ON a.n = b.n
      LEFT JOIN threads AS t ON t.n = b.n AND t.thread_id = a.thread_id
      LEFT JOIN summary AS s ON s.n = b.n AND s.thread_id = a.thread_id
      CROSS JOIN LATERAL (

@@ -1,7 +1,7 @@
 //! Events by id, redacted as a client may see them.
 //! Answers to `synapse/storage/databases/main/events_worker.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::Event;

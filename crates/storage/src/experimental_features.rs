@@ -1,6 +1,6 @@
 //! Experimental features of single users. Answers to `synapse/storage/databases/main/experimental_features.py`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 use crate::{Storage, StorageError};

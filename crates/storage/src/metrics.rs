@@ -1,7 +1,7 @@
 //! How long statements wait and take. Answers to `sql_scheduling_timer`, `sql_query_timer`, `sql_txn_count` and
 //! `sql_txn_duration` in `synapse/storage/database.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};

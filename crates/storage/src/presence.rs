@@ -1,6 +1,6 @@
 //! Presence as it was last written. Answers to `synapse/storage/databases/main/presence.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use myelin_model::presence::PresenceState;

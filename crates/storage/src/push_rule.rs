@@ -1,6 +1,6 @@
 //! Push rules as users changed them. Answers to `synapse/storage/databases/main/push_rule.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use crate::{Storage, StorageError};

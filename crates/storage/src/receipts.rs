@@ -1,6 +1,6 @@
 //! Who has read how far. Answers to `synapse/storage/databases/main/receipts.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use myelin_model::MultiWriterPosition;

@@ -1,6 +1,6 @@
 //! What relates to an event. Answers to `synapse/storage/databases/main/relations.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::{Storage, StorageError};

@@ -1,7 +1,7 @@
 //! What is remembered about rooms and their members, and the function names that make it stale.
 //! Answers to `_invalidate_state_caches` in `synapse/storage/_base.py`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 use myelin_caches::{Cache, Registry};

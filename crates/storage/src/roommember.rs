@@ -1,6 +1,7 @@
 //! Who is in which room. Answers to `synapse/storage/databases/main/roommember.py`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use myelin_model::position::EventPosition;

@@ -1,7 +1,7 @@
 //! Current state, and the state at events. Answers to `synapse/storage/databases/main/state.py` and the reading
 //! half of `synapse/storage/controllers/state.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::state_filter::{StateFilter, StateKey, StateMap};
@@ -124,12 +124,10 @@ impl Storage {
         &self,
         event_id: &str,
         filter: &StateFilter,
-    ) -> Result<StateMap, StorageError> {
+    ) -> Result<Arc<StateMap>, StorageError> {
         let mut states = self.get_state_ids_for_events(&[Arc::from(event_id)], filter).await?;
-        let state = states
-            .remove(event_id)
-            .ok_or_else(|| StorageError::inconsistency("event_to_state_groups", "state_group", event_id))?;
-        Ok(Arc::unwrap_or_clone(state))
+        let state = states.remove(event_id);
+        state.ok_or_else(|| StorageError::inconsistency("event_to_state_groups", "state_group", event_id))
     }
 
     /// `is_partial_state_room`: whether the room's state is still being fetched after a fast join.

@@ -1,6 +1,6 @@
 //! How current state changed. Answers to `synapse/storage/databases/main/state_deltas.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use myelin_model::MultiWriterPosition;

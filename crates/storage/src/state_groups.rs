@@ -4,7 +4,7 @@
 //! group's state is resolved by walking the edges in memory. Members are kept apart from the rest:
 //! there may be very many of them, and often only one is asked for.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_caches::{Cache, Registry};
@@ -16,8 +16,8 @@ use crate::{CacheSizes, Loader, Storage, StorageError};
 const MAX_CHAIN: usize = 10_000;
 
 pub(crate) struct StateGroups {
-    /// Resolved: the whole state but members.
-    resolved: Cache<i64, Arc<StateMap>>,
+    /// Resolved: with members the whole state, or else all but them.
+    resolved: Cache<Resolved, Arc<StateMap>>,
     others: Arc<Loader<i64, Arc<Node>>>,
     members: Arc<Loader<i64, Arc<Node>>>,
     /// The member event of one user at one group, or that there is none.
@@ -30,16 +30,18 @@ pub(crate) struct Node {
     delta: Box<[(StateKey, Arc<str>)]>,
 }
 
+/// A group, and whether members are included.
+type Resolved = (i64, bool);
 type MemberAt = Loader<(i64, Arc<str>), Option<Arc<str>>>;
 type Chains = HashMap<i64, Arc<Node>>;
 
 impl StateGroups {
     pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Arc<Self> {
         const BYTES_PER_ROW: usize = 150;
-        const BYTES_PER_KEY: usize = 64;
+        const BYTES_PER_KEY: usize = 56;
         let weigh = |_: &i64, node: &Arc<Node>| 64 + node.delta.len() * BYTES_PER_ROW;
         let groups = Arc::new(Self {
-            resolved: Cache::new(sizes.bytes(32 << 20), |_, state| 128 + state.len() * BYTES_PER_KEY),
+            resolved: Cache::new(sizes.bytes(32 << 20), |_, state| 128 + state.capacity() * BYTES_PER_KEY),
             others: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
             members: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
             member_at: Arc::new(Loader::new(sizes.bytes(16 << 20), |_, _| 160)),
@@ -61,7 +63,10 @@ impl Storage {
         filter: &StateFilter,
     ) -> Result<HashMap<i64, Arc<StateMap>>, StorageError> {
         let groups: HashSet<i64> = groups.iter().copied().collect();
-        let others = if filter.wants_others() { self.others_of(&groups).await? } else { HashMap::new() };
+        if filter.is_full() {
+            return self.resolved(&groups, true).await;
+        }
+        let others = if filter.wants_others() { self.resolved(&groups, false).await? } else { HashMap::new() };
         let wanted = |group: &i64| others.get(group).map_or_else(StateMap::new, |state| filter.filter(state));
         let mut found: HashMap<i64, StateMap> = groups.iter().map(|group| (*group, wanted(group))).collect();
         match filter.members() {
@@ -88,18 +93,28 @@ impl Storage {
         Ok(found.into_iter().map(|(group, state)| (group, Arc::new(state))).collect())
     }
 
-    /// The state of each group but its members.
-    async fn others_of(&self, groups: &HashSet<i64>) -> Result<HashMap<i64, Arc<StateMap>>, StorageError> {
+    /// The state of each group, with or without its members.
+    async fn resolved(
+        &self,
+        groups: &HashSet<i64>,
+        members: bool,
+    ) -> Result<HashMap<i64, Arc<StateMap>>, StorageError> {
         let resolved = &self.caches().state_groups.resolved;
-        let known = groups.iter().filter_map(|group| Some((*group, resolved.get(group)?)));
+        let known = groups.iter().filter_map(|group| Some((*group, resolved.get(&(*group, members))?)));
         let mut found: HashMap<i64, Arc<StateMap>> = known.collect();
-        let missing: HashSet<i64> = groups.iter().filter(|group| !found.contains_key(group)).copied().collect();
-        let chains = self.chains(&missing, false).await?;
+        let missing: HashSet<i64> = groups.iter().copied().filter(|group| !found.contains_key(group)).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let others = self.chains(&missing, false).await?;
+        let chains = if members { self.chains(&missing, true).await? } else { Chains::new() };
         for group in missing {
             let mut state = StateMap::new();
+            resolve(&others, group, &StateFilter::all(), &mut state);
             resolve(&chains, group, &StateFilter::all(), &mut state);
+            state.shrink_to_fit();
             let state = Arc::new(state);
-            resolved.insert(group, Arc::clone(&state));
+            resolved.insert((group, members), Arc::clone(&state));
             found.insert(group, state);
         }
         Ok(found)

@@ -3,7 +3,7 @@
 //! Tokens with several writers are compared in two steps, as Synapse does: SQL bounds the coarse
 //! range, then each row is checked against its own writer's position.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::position::{EventPosition, MASTER};

@@ -1,7 +1,7 @@
 //! What is remembered about users, and the function names that make it stale. Answers to the `@cached` functions
 //! of `account_data.py`, `tags.py`, `push_rule.py`, `end_to_end_keys.py` and `presence.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 

@@ -44,7 +44,7 @@ fn show(once: bool) -> Result<Stack> {
     progress("building Myelin");
     // The debug build: it is a demonstration, not a benchmark.
     let program = program()?;
-    let folder = tempfile::Builder::new().prefix("myelin-demo-").tempdir()?;
+    let folder = process::temporary_folder("myelin-demo-")?;
     progress("starting Postgres, Redis and the Synapse main process");
     let synapse = Synapse::start(folder.path(), "")?;
     progress("starting Myelin and nginx");

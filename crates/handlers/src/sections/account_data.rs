@@ -1,6 +1,6 @@
 //! Account data, with tags and push rules among it. Answers to `_generate_sync_entry_for_account_data`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Whose keys a client must fetch again, and whose it may forget. Answers to
 //! `generate_sync_entry_for_device_list` in `synapse/handlers/device.py`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 use myelin_live::Changed;

@@ -1,7 +1,8 @@
 //! Typing and read receipts. Answers to `ephemeral_by_room` in `synapse/handlers/sync.py`,
 //! `TypingNotificationEventSource` and `ReceiptEventSource`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use myelin_live::Changed;
@@ -62,7 +63,7 @@ fn merge<'a>(receipts: &[&'a ReceiptInRoom], user_id: &str) -> Receipts<'a> {
         .collect();
     let mut content = Receipts::new();
     for receipt in receipts {
-        let beaten = receipt.thread_id.is_some() && unthreaded.contains(&(&receipt.user_id, &receipt.event_id));
+        let beaten = receipt.thread_id.is_some() && unthreaded.contains(&(&*receipt.user_id, &*receipt.event_id));
         if beaten || receipt.receipt_type == PRIVATE && receipt.user_id != user_id {
             continue;
         }

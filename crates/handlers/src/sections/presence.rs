@@ -1,7 +1,7 @@
 //! Who is there. Answers to `PresenceEventSource` in `synapse/handlers/presence.py` and
 //! `_generate_sync_entry_for_presence`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_live::Changed;

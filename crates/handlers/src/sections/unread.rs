@@ -1,6 +1,7 @@
 //! Unread counts. Answers to `unread_notifs_for_room_id` in `synapse/handlers/sync.py`.
 
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use myelin_storage::event_push_actions::UnreadRow;

@@ -1,7 +1,7 @@
 //! The frame of one answer. Answers to `generate_sync_result`, `get_sync_result_builder` and
 //! `calculate_user_changes` in `synapse/handlers/sync.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_live::Changed;

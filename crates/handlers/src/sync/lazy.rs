@@ -1,6 +1,6 @@
 //! Which member events a device was already sent. Answers to `LazyLoadedMembersCache` in `synapse/handlers/sync.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -86,7 +86,7 @@ pub struct JoinedRoom {
 pub struct ArchivedRoom {
     pub room_id: Arc<str>,
     pub timeline: Timeline,
-    pub state: std::collections::HashMap<StateKey, Arc<Event>>,
+    pub state: hashbrown::HashMap<StateKey, Arc<Event>>,
     pub account_data: Vec<Item>,
 }
 

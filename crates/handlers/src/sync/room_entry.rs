@@ -1,6 +1,6 @@
 //! What one room has to say. Answers to `_generate_room_entry` in `synapse/handlers/sync.py`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Which rooms an answer has something to say about. Answers to `_generate_sync_entry_for_rooms`,
 //! `_get_room_changes_for_incremental_sync` and `_get_room_changes_for_initial_sync` in `synapse/handlers/sync.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};

@@ -1,7 +1,7 @@
 //! The state that goes with a timeline. Answers to `compute_state_delta` and `_calculate_state` in
 //! `synapse/handlers/sync.py`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};
@@ -74,13 +74,13 @@ impl Handlers {
             return if entry.joined {
                 self.current_state_at(&entry.room_id, &entry.end, &filter).await
             } else {
-                self.state_ids_at(&entry.room_id, &entry.end, &filter).await
+                Ok(Arc::unwrap_or_clone(self.state_ids_at(&entry.room_id, &entry.end, &filter).await?))
             };
         }
         let end = self.state_ids_at(&entry.room_id, &entry.end, &filter).await?;
         let start = match timeline.events.first() {
             Some(first) => self.storage.get_state_ids_for_event(&first.event.event_id, &filter).await?,
-            None => end.clone(),
+            None => Arc::clone(&end),
         };
         Ok(calculate_state(&wanted.timeline_state, &start, &end, &StateMap::new(), wanted.members.is_some()))
     }
@@ -121,7 +121,8 @@ impl Handlers {
             return Ok(match (members, first) {
                 (Some(members), Some(first)) => {
                     let filter = members_only(members);
-                    (self.storage.get_state_ids_for_event(first, &filter).await?, HashSet::new())
+                    let state = self.storage.get_state_ids_for_event(first, &filter).await?;
+                    (Arc::unwrap_or_clone(state), HashSet::new())
                 }
                 _ => Default::default(),
             });
@@ -152,7 +153,9 @@ impl Handlers {
             Some(members) if entry.joined => {
                 self.storage.get_filtered_current_state_ids(&entry.room_id, &members_only(members)).await?
             }
-            Some(members) => self.state_ids_at(&entry.room_id, &entry.end, &members_only(members)).await?,
+            Some(members) => {
+                Arc::unwrap_or_clone(self.state_ids_at(&entry.room_id, &entry.end, &members_only(members)).await?)
+            }
             None => StateMap::new(),
         };
         let (lower, upper) = (since.room.position(), entry.end.room.position());
@@ -187,14 +190,20 @@ impl Handlers {
     }
 
     /// `get_state_ids_at`: the state after the last event at or before `at`.
-    pub(super) async fn state_ids_at(&self, room_id: &str, at: &StreamToken, filter: &StateFilter) -> Result<StateMap> {
+    pub(super) async fn state_ids_at(
+        &self,
+        room_id: &str,
+        at: &StreamToken,
+        filter: &StateFilter,
+    ) -> Result<Arc<StateMap>> {
         let Some(last) = self.storage.last_event_in_room_before(room_id, &at.room.position()).await? else {
-            return Ok(StateMap::new());
+            return Ok(Arc::default());
         };
         let mut state = self.storage.get_state_ids_for_event(&last, filter).await?;
         // Synapse: `get_state_after_event` adds the event itself, whatever the filter says.
-        if let Some(key) = self.storage.get_event(&last).await?.and_then(|event| event.state_map_key()) {
-            state.insert(key, last);
+        let key = self.storage.get_event(&last).await?.and_then(|event| event.state_map_key());
+        if let Some(key) = key.filter(|key| state.get(key) != Some(&last)) {
+            Arc::make_mut(&mut state).insert(key, last);
         }
         Ok(state)
     }
@@ -260,15 +269,16 @@ fn calculate_state(
     previous: &StateMap,
     lazy_load_members: bool,
 ) -> StateMap {
-    let in_timeline: HashSet<_> = timeline.values().collect();
-    let mut known: HashSet<_> = previous.values().collect();
-    if lazy_load_members {
-        for (_, event_id) in start.iter().filter(|((kind, _), _)| &**kind == MEMBER) {
-            known.remove(event_id);
-        }
-    }
-    let news = |(_, event_id): &(&StateKey, &Arc<str>)| !known.contains(event_id) && !in_timeline.contains(event_id);
-    let both = start.iter().chain(end);
+    let reloaded = |key: &StateKey, id: &Arc<str>| lazy_load_members && &*key.0 == MEMBER && start.get(key) == Some(id);
+    // An event has one key, so that to look under it is to look everywhere.
+    let news = |(key, event_id): &(&StateKey, &Arc<str>)| {
+        let known = previous.get(*key) == Some(*event_id) && !reloaded(key, event_id);
+        !known && timeline.get(*key) != Some(*event_id)
+    };
+    // Nothing is news in what is known as a whole, and in what was looked through: most events change no state.
+    let first = (!std::ptr::eq(start, previous) || lazy_load_members).then_some(start);
+    let second = (!std::ptr::eq(start, end)).then_some(end);
+    let both = first.into_iter().chain(second).flatten();
     both.filter(news).map(|(key, event_id)| (key.clone(), Arc::clone(event_id))).collect()
 }
 

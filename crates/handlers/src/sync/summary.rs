@@ -1,7 +1,7 @@
 //! How a client names a room without a name. Answers to `compute_summary` in `synapse/handlers/sync.py` and
 //! `extract_heroes_from_room_summary`.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::Event;

@@ -1,6 +1,6 @@
 //! The timeline of one room. Answers to `_load_filtered_recents` in `synapse/handlers/sync.py`.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 use myelin_model::{Event, MultiWriterPosition, RoomToken, StreamToken};

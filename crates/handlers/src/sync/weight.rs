@@ -1,6 +1,6 @@
 //! About how many bytes an answer to /sync takes while it is kept. Synapse counts such answers, not their bytes.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use myelin_model::Event;

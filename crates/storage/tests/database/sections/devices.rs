@@ -1,6 +1,7 @@
 //! `devices.py` and `end_to_end_keys.py`
 
-use std::collections::{BTreeMap, HashSet};
+use hashbrown::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};

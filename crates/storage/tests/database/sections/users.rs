@@ -1,6 +1,7 @@
 //! `presence.py`, `account_data.py`, `tags.py` and `push_rule.py`
 
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
