@@ -66,10 +66,18 @@ impl Handlers {
         }
     }
 
-    /// Tells the writer of presence that a device syncs, for as long as the result lives.
+    /// Tells the writer of presence that a device syncs, for as long as the result lives. Who comes online by it is
+    /// online in the answer: what the writer then says of them would else end their next long-poll at once. A Python
+    /// worker, being slower, has always heard it by then.
     pub async fn user_syncing(&self, requester: &Requester, set_presence: &str) -> Result<Option<Syncing>> {
+        let user_id = &requester.user_id;
+        let away = self.live.presence(user_id).is_none_or(|presence| presence.state == "unavailable");
         let unlimited = self.is_unlimited(requester);
-        self.presence_duty.user_syncing(requester, set_presence, unlimited).await
+        let syncing = self.presence_duty.user_syncing(requester, set_presence, unlimited).await?;
+        if away && set_presence == "online" && syncing.as_ref().is_some_and(|syncing| syncing.told) {
+            self.live.wait_for_presence(user_id, set_presence, HEARD_WITHIN).await;
+        }
+        Ok(syncing)
     }
 
     /// Whom `Ratelimiter` lets do everything: some application services, and whom an admin said so of.
@@ -117,6 +125,8 @@ impl Handlers {
 }
 
 /// Users seen and not yet told of; beyond, they are told of the next time.
+/// What the writer of presence was told comes back within this, or is not waited for.
+const HEARD_WITHIN: std::time::Duration = std::time::Duration::from_millis(100);
 const SEEN: usize = 1_000;
 
 /// Milliseconds since the epoch, as ages count from.
