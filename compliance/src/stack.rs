@@ -22,10 +22,9 @@ const ROTATION: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
-/// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again; Python would keep what it
-/// counted before push actions were rotated, though the same statement gives another number afterwards.
+/// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again.
 const SETTINGS: &str = "
-caches: {sync_response_cache_duration: 0, per_cache_factors: {get_unread_event_push_actions_by_room_for_user: 0}}
+caches: {sync_response_cache_duration: 0}
 public_baseurl: https://matrix.myelin.test/
 serve_server_wellknown: true
 experimental_features: {msc4222_enabled: true}

@@ -1,6 +1,7 @@
 //! The binary as a process, against a real Synapse.
 
 pub mod reader;
+pub mod stage;
 pub mod talker;
 
 use std::process::{Command, Output, Stdio};

@@ -2,6 +2,7 @@
 //! counts what it is told.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,13 +20,20 @@ const FILTER: &str = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:100%7D%7D%7
 /// Whoever reads this has read everything.
 const LAST: &str = "the last";
 
-/// Runs until it has read `LAST`.
+/// Runs until it has read `LAST` or is dropped: two of them would take each other's to-device messages.
 pub struct Reader(Arc<Shared>);
 
 struct Shared {
     workers: Vec<Client>,
     seen: Mutex<Seen>,
     changed: Condvar,
+    dropped: AtomicBool,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.dropped.store(true, Ordering::SeqCst);
+    }
 }
 
 /// What was read until now.
@@ -50,7 +58,7 @@ impl Reader {
         let first = workers.first().context("no worker")?.get("/_matrix/client/v3/sync")?;
         let since = first.json()?["next_batch"].as_str().context("no next_batch")?.to_owned();
         let seen = Mutex::new(Seen { since, ..Seen::default() });
-        let shared = Arc::new(Shared { workers, seen, changed: Condvar::new() });
+        let shared = Arc::new(Shared { workers, seen, changed: Condvar::new(), dropped: AtomicBool::new(false) });
         let reading = Arc::clone(&shared);
         thread::spawn(move || reading.read());
         Ok(Self(shared))
@@ -96,7 +104,7 @@ impl Shared {
             let (failed, ended) = (seen.since == since, seen.counts.contains_key(LAST));
             drop(seen);
             self.changed.notify_all();
-            if ended {
+            if ended || self.dropped.load(Ordering::SeqCst) {
                 return;
             }
             if failed {

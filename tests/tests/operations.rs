@@ -59,7 +59,7 @@ fn take_tls_away(folder: &Path, ports: &[(u16, u16)]) -> Result<Service> {
 /// Where the main process takes HTTP replication.
 fn replication_port(synapse: &Synapse) -> Result<u16> {
     let yaml = std::fs::read_to_string(synapse.config())?;
-    let rest = yaml.split("instance_map: {main: {host: 127.0.0.1, port: ").nth(1).context("no instance_map")?;
+    let rest = yaml.split("  main: {host: 127.0.0.1, port: ").nth(1).context("no instance_map")?;
     Ok(rest.split('}').next().unwrap_or_default().parse()?)
 }
 

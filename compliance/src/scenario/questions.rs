@@ -69,8 +69,6 @@ fn variant(world: &mut World) -> (String, Value, Option<&'static str>) {
     let lazy = json!({"lazy_load_members": true});
     let of = |filter: Value| json!({ "room": filter });
     let plain = |name: &str, filter: Value| (name.to_owned(), filter, None);
-    // One room where a worker remembers what it sent: of a user in several rooms it remembers one membership, by the
-    // order in which it finished the rooms.
     match world.random.below(28) {
         0..=4 => plain("plain", Value::Null),
         5..=8 => plain("lazy", of(json!({"rooms": [room], "state": lazy, "timeline": small}))),

@@ -25,11 +25,11 @@ struct Shrinker<'a> {
 
 impl Shrinker<'_> {
     /// Takes the smaller scenario if it fails too.
-    fn try_smaller(&mut self, steps: Vec<Step>) -> Result<bool> {
+    fn try_smaller(&mut self, steps: &[Step]) -> Result<bool> {
         if Instant::now() > self.end {
             return Ok(false);
         }
-        let found = self.theatre.play(&steps, &mut Tally::default())?;
+        let found = self.theatre.play(steps, &mut Tally::default())?;
         let Some(found) = found.filter(|found| found.kind == self.failure.kind) else { return Ok(false) };
         self.steps = steps[..=found.at].to_vec();
         self.failure = found;
@@ -49,19 +49,21 @@ impl Shrinker<'_> {
         if let Some(last) = steps.last_mut() {
             last.asks.extend(ask.clone());
         }
-        if self.try_smaller(steps)? {
+        if self.try_smaller(&steps)? {
             return Ok(());
         }
         // What a worker remembers of a device may matter.
         let mut steps = self.steps.clone();
-        steps.iter_mut().for_each(|step| step.asks.retain(|other| ask.as_ref().is_none_or(|ask| ask.by == other.by)));
-        self.try_smaller(steps)?;
+        for step in &mut steps {
+            step.asks.retain(|other| ask.as_ref().is_none_or(|ask| ask.by == other.by));
+        }
+        self.try_smaller(&steps)?;
         for at in (0..self.steps.len()).rev() {
             let mut steps = self.steps.clone();
             if steps.len() <= at || std::mem::take(&mut steps[at].asks).is_empty() {
                 continue;
             }
-            self.try_smaller(steps)?;
+            self.try_smaller(&steps)?;
         }
         Ok(())
     }
@@ -75,7 +77,7 @@ impl Shrinker<'_> {
                 let end = (start + size).min(self.steps.len());
                 let mut steps = self.steps.clone();
                 steps.drain(start..end);
-                if steps.is_empty() || !self.try_smaller(steps)? {
+                if steps.is_empty() || !self.try_smaller(&steps)? {
                     start = end;
                 }
             }
@@ -93,7 +95,7 @@ impl Shrinker<'_> {
                 let mut steps = self.steps.clone();
                 if steps.get(step).is_some_and(|step| act < step.acts.len()) {
                     steps[step].acts.remove(act);
-                    self.try_smaller(steps)?;
+                    self.try_smaller(&steps)?;
                 }
             }
         }

@@ -143,6 +143,13 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         self.entries.retain(|key, _| !stale(key));
     }
 
+    /// Drops each entry whose value is stale; what is being loaded is not kept, for its value is not known yet.
+    pub fn invalidate_values(&self, stale: impl Fn(&V) -> bool) {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.clear();
+        self.entries.retain(|_, value| !stale(value));
+    }
+
     pub fn clear(&self) {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         in_flight.clear();

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Cache, Loader, Stats};
 
+/// A name of a group and its generation, about.
+const BYTES_PER_GROUP: usize = 150;
+
 /// To forget a group costs the same whatever is in it: its entries are kept under the group's generation, and
 /// those of an old generation are never found again and make room in time.
 pub struct Groups<G, K, V, E> {
@@ -24,11 +27,11 @@ where
     V: Clone + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
-    /// `capacity`: bytes in all; `weigh_group`: bytes of a group's name; `weigh`: bytes of one entry.
-    pub fn new(capacity: usize, weigh_group: fn(&G, &u64) -> usize, weigh: fn(&(u64, G, K), &V) -> usize) -> Self {
+    /// `capacity`: bytes in all; `weigh`: bytes of one entry.
+    pub fn new(capacity: usize, weigh: fn(&(u64, G, K), &V) -> usize) -> Self {
         let names = capacity / 8;
         Self {
-            generations: Cache::new(names, weigh_group),
+            generations: Cache::new(names, |_, _| BYTES_PER_GROUP),
             next: AtomicU64::default(),
             entries: Arc::new(Loader::new(capacity - names, weigh)),
         }
@@ -115,7 +118,7 @@ mod tests {
 
     impl Source {
         fn new() -> Arc<Self> {
-            let groups = Groups::new(1 << 16, |_, _| 8, |_, _| 8);
+            let groups = Groups::new(1 << 16, |_, _| 8);
             Arc::new(Self { groups, loaded: Mutex::default(), stale: Mutex::default() })
         }
 

@@ -6,6 +6,7 @@ mod groups;
 mod loader;
 mod registry;
 mod response;
+mod shared;
 pub mod usage;
 
 pub use cache::{Cache, Stats};
@@ -13,3 +14,4 @@ pub use groups::Groups;
 pub use loader::Loader;
 pub use registry::Registry;
 pub use response::{ResponseCache, ResponseStats};
+pub use shared::SharedTexts;

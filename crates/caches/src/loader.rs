@@ -1,6 +1,7 @@
 //! Batched loading: what many callers miss at once becomes one statement.
 //! Answers to `_fetch_loop` in `storage/databases/main/events_worker.py`, which does so for events.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
@@ -73,18 +74,23 @@ where
     }
 
     /// The value of one key, as `get_many` gives it.
-    pub async fn get<S, F>(
+    pub async fn get<Q, S, F>(
         self: &Arc<Self>,
-        key: K,
+        key: &Q,
         source: &S,
         load: impl Fn(S, Vec<K>) -> F + Copy + Send + Sync + 'static,
     ) -> Result<Option<V>, E>
     where
+        K: Borrow<Q> + for<'a> From<&'a Q>,
+        Q: Hash + Eq + Sync + ?Sized,
         S: Clone + Send + Sync + 'static,
         F: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
     {
-        let mut found = self.get_many([key.clone()], source, load).await?;
-        Ok(found.remove(&key))
+        if let Some(value) = self.kept.then(|| self.cache.get(key)).flatten() {
+            return Ok(Some(value));
+        }
+        let mut found = self.get_many([K::from(key)], source, load).await?;
+        Ok(found.remove(key))
     }
 
     /// The values of `keys`: from the cache, or from calls of `load` that are shared with other callers. `load`
@@ -107,14 +113,53 @@ where
                 None => missing.push(key),
             }
         }
+        self.load_missing(missing, &mut found, source, load).await?;
+        Ok(found)
+    }
+
+    /// The same for long lists that are mostly cached: in their order, without a map.
+    pub async fn get_list<S, F>(
+        self: &Arc<Self>,
+        keys: &[K],
+        source: &S,
+        load: impl Fn(S, Vec<K>) -> F + Copy + Send + Sync + 'static,
+    ) -> Result<Vec<Option<V>>, E>
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
+    {
+        let mut list: Vec<Option<V>> = keys.iter().map(|key| self.cache.get(key)).collect();
+        let missing: Vec<K> =
+            keys.iter().zip(&list).filter(|(_, value)| value.is_none()).map(|(key, _)| key.clone()).collect();
+        if !missing.is_empty() {
+            let mut found = HashMap::with_capacity(missing.len());
+            self.load_missing(missing, &mut found, source, load).await?;
+            for (key, value) in keys.iter().zip(&mut list).filter(|(_, value)| value.is_none()) {
+                *value = found.get(key).cloned();
+            }
+        }
+        Ok(list)
+    }
+
+    async fn load_missing<S, F>(
+        self: &Arc<Self>,
+        mut missing: Vec<K>,
+        found: &mut HashMap<K, V>,
+        source: &S,
+        load: impl Fn(S, Vec<K>) -> F + Copy + Send + Sync + 'static,
+    ) -> Result<(), E>
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
+    {
         while !missing.is_empty() {
             let (waiting, unscheduled) = self.enqueue(missing);
             if unscheduled {
                 tokio::spawn(usage::carry(usage::current(), Arc::clone(self).load_queued(source.clone(), load)));
             }
-            missing = collect(waiting, &mut found).await?;
+            missing = collect(waiting, found).await?;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn misses(&self) -> MutexGuard<'_, Misses<K, V, E>> {
@@ -197,6 +242,12 @@ where
         self.cache.invalidate_where(stale);
     }
 
+    /// Drops each entry whose value is stale; what is being loaded is not kept, for its value is not known yet.
+    pub fn invalidate_values(&self, stale: impl Fn(&V) -> bool) {
+        self.misses().loading.clear();
+        self.cache.invalidate_values(stale);
+    }
+
     pub fn clear(&self) {
         self.misses().loading.clear();
         self.cache.clear();
@@ -260,6 +311,10 @@ mod tests {
         assert_eq!((a.unwrap().len(), b.unwrap()[&13]), (2, 26));
         assert_eq!(loader.get_many([11, 13], &source, double).await.unwrap()[&11], 22);
         assert_eq!(*source.loads.lock().unwrap(), [[11, 12, 13]]);
+        let list = loader.get_list(&[15, 11, 15], &source, double).await;
+        assert_eq!(list, Ok(vec![Some(30), Some(22), Some(30)]));
+        loader.invalidate_values(|value| *value == 30);
+        assert_eq!((loader.cache().get(&15), loader.cache().get(&11)), (None, Some(22)));
     }
 
     #[tokio::test]

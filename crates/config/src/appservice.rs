@@ -53,6 +53,9 @@ pub fn read(root: &Section<'_>) -> Result<Vec<AppService>, ConfigError> {
     let server_name = root.required_text("server_name")?;
     let mut services: Vec<AppService> = Vec::new();
     for path in root.texts("app_service_config_files")? {
+        if let Err(error) = std::fs::File::open(&path) {
+            return Err(root.fault("app_service_config_files", format!("cannot read {path}: {error}")));
+        }
         let service = read_file(&path, &server_name)?;
         let fault = |what: &str| root.fault("app_service_config_files", format!("{path}: {what} is used twice"));
         if services.iter().any(|known| known.id == service.id) {

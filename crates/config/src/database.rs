@@ -9,6 +9,8 @@ use crate::section::Section;
 #[derive(Clone, Debug)]
 pub struct Database {
     pub label: String,
+    /// File and key, as complaints begin: `homeserver.yaml: database`.
+    pub place: String,
     /// Which of `main` and `state` it stores.
     pub data_stores: Vec<String>,
     pub args: DatabaseArgs,
@@ -98,6 +100,7 @@ fn read_one(section: &Section<'_>, label: &str) -> Result<Database, ConfigError>
     }
     Ok(Database {
         label: label.to_owned(),
+        place: section.place(),
         data_stores,
         args: read,
         allow_unsafe_locale: section.flag("allow_unsafe_locale", false),

@@ -25,13 +25,29 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
+    /// File and key, as complaints begin.
+    pub fn place(&self) -> String {
+        match self.origins.get(top(&self.path)) {
+            Some(file) => format!("{}: {}", file.display(), self.path),
+            None => self.path.clone(),
+        }
+    }
+
     /// A complaint about one key.
     pub fn fault(&self, key: &str, reason: impl Into<String>) -> ConfigError {
         let key = self.path_of(key);
-        let top = key.split(['.', '[']).next().unwrap_or_default();
-        match self.origins.get(top) {
+        match self.origins.get(top(&key)) {
             Some(file) => ConfigError::Key { file: file.clone(), key, reason: reason.into() },
             None => ConfigError::Missing { key, reason: reason.into() },
+        }
+    }
+
+    /// The path of a file that must be there.
+    pub fn file(&self, key: &str) -> Result<Option<PathBuf>> {
+        let Some(path) = self.text(key)? else { return Ok(None) };
+        match std::fs::File::open(&path) {
+            Ok(_) => Ok(Some(path.into())),
+            Err(error) => Err(self.fault(key, format!("cannot read {path}: {error}"))),
         }
     }
 
@@ -182,6 +198,11 @@ impl<'a> Section<'a> {
             Some(_) => Err(fault()),
         }
     }
+}
+
+/// The key of the whole document that a path begins with.
+fn top(path: &str) -> &str {
+    path.split(['.', '[']).next().unwrap_or_default()
 }
 
 pub fn truthy(value: &Value) -> bool {

@@ -114,9 +114,9 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Worker, Co
     Ok(Worker {
         listeners,
         replication_secret: root.secret("worker_replication_secret")?,
-        log_config: match root.text("worker_log_config")? {
-            Some(path) => Some(path.into()),
-            None => root.text("log_config")?.map(PathBuf::from),
+        log_config: match root.file("worker_log_config")? {
+            Some(path) => Some(path),
+            None => root.file("log_config")?,
         },
         pid_file: root.text("worker_pid_file")?.map(PathBuf::from),
         instance_map,
@@ -244,19 +244,18 @@ pub fn read_redis(root: &Section<'_>) -> Result<Redis, ConfigError> {
     if username.is_some() && password.is_none() {
         return Err(redis.fault("username", "needs a password"));
     }
-    let path = |key: &str| -> Result<Option<PathBuf>, ConfigError> { Ok(redis.text(key)?.map(PathBuf::from)) };
     Ok(Redis {
         host: redis.text_or("host", "localhost")?,
         port: redis.port("port")?.unwrap_or(6379),
-        path: path("path")?,
+        path: redis.text("path")?.map(PathBuf::from),
         dbid: redis.integer("dbid")?,
         username,
         password,
         use_tls: redis.flag("use_tls", false),
-        certificate_file: path("certificate_file")?,
-        private_key_file: path("private_key_file")?,
-        ca_file: path("ca_file")?,
-        ca_path: path("ca_path")?,
+        certificate_file: redis.file("certificate_file")?,
+        private_key_file: redis.file("private_key_file")?,
+        ca_file: redis.file("ca_file")?,
+        ca_path: redis.file("ca_path")?,
     })
 }
 

@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use myelin_model::{Row, StreamName};
 
+/// Rows that wait for their token. A writer sends some hundreds at once; beyond this they are fetched instead.
+const MAX_PENDING: usize = 10_000;
+
 /// What to do about a POSITION.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Announced {
@@ -43,6 +46,10 @@ impl Connection {
         // What came before the position is covered by it.
         let pending = self.pending.get_mut(instance)?;
         pending.extend(row);
+        if pending.len() > MAX_PENDING {
+            self.pending.remove(instance);
+            return None;
+        }
         let rows = std::mem::take(token.map(|_| pending)?);
         token.filter(|token| *token > current).map(|_| rows)
     }
@@ -56,6 +63,11 @@ impl Connection {
         self.pending.remove(instance);
         // Beyond `new`: the writer began anew.
         if prev <= current && current <= new { Announced::Complete } else { Announced::Missing { from: current } }
+    }
+
+    /// Whether the writer's rows count. If not, its position must come first.
+    pub fn is_connected(&self, instance: &str) -> bool {
+        self.pending.contains_key(instance)
     }
 
     /// Everything up to the announced position has been applied.
@@ -104,6 +116,18 @@ mod tests {
         assert_eq!(connection.rdata("a", None, Some(row("1")), 7), None);
         assert_eq!(connection.rdata("a", Some(7), Some(row("2")), 7), None);
         assert_eq!(connection.rdata("a", Some(8), Some(row("3")), 7).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_batch_without_end_is_given_up() {
+        let mut connection = connected(StreamName::PushRules, &["a"]);
+        for _ in 0..=MAX_PENDING {
+            assert!(connection.is_connected("a"));
+            assert_eq!(connection.rdata("a", None, Some(row("x")), 1), None);
+        }
+        assert!(!connection.is_connected("a"));
+        assert_eq!(connection.rdata("a", Some(5), Some(row("x")), 1), None);
+        assert_eq!(connection.position("a", 5, 5, 1), Announced::Missing { from: 1 });
     }
 
     #[test]

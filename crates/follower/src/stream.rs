@@ -74,7 +74,12 @@ impl StreamTask {
             Line::Connected => self.connection.begin_anew(),
             Line::Rdata { instance, token, row, received } => {
                 let row = parse(self.stream, &row);
+                let was_connected = self.connection.is_connected(&instance);
                 let rows = self.connection.rdata(&instance, token, row, self.current(&instance));
+                if was_connected && !self.connection.is_connected(&instance) {
+                    tracing::warn!("the stream {} of {instance} is asked for its position", self.stream.as_str());
+                    self.shared.commands.send(&Command::Replicate);
+                }
                 if let (Some(token), Some(rows)) = (token, rows) {
                     self.apply(&instance, token, rows).await;
                     self.shared.stats.applied(self.stream, 0, Some(received.elapsed()));

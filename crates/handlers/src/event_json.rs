@@ -7,7 +7,7 @@ use std::sync::Arc;
 use myelin_model::Event;
 use myelin_model::event::serialize::{EventExtras, SerializeOptions, to_client_json, write_client_json};
 use myelin_storage::GetEvents;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::relations::Bundles;
 use crate::{Handlers, Result};
@@ -25,7 +25,7 @@ impl Handlers {
         bundles: &Bundles,
     ) -> Result<Vec<u8>> {
         let redactions = self.redactions_of(events, bundles).await?;
-        let mut out = Vec::with_capacity(events.len() * 600 + 2);
+        let mut out = Vec::with_capacity(events.iter().map(|(event, _)| event.client_len()).sum::<usize>() + 2);
         out.push(b'[');
         for (index, (event, membership)) in events.iter().enumerate() {
             if index > 0 {
@@ -87,27 +87,27 @@ fn aggregations(
     options: &SerializeOptions<'_>,
     bundles: &Bundles,
     redactions: &HashMap<Arc<str>, Arc<Event>>,
-) -> Option<Value> {
+) -> Option<String> {
     let bundle = bundles.get(&event.event_id)?;
-    let mut relations = Map::new();
+    let mut relations: Vec<String> = Vec::new();
     if !bundle.references.is_empty() {
         let chunk: Vec<Value> = bundle.references.iter().map(|id| json!({ "event_id": &**id })).collect();
-        relations.insert("m.reference".to_owned(), json!({ "chunk": chunk }));
+        relations.push(format!(r#""m.reference":{}"#, json!({ "chunk": chunk })));
     }
-    let nested = |event: &Event, bundles: &Bundles| -> Value {
+    let nested = |event: &Event, bundles: &Bundles| {
         let extras = extras(event, None, now_ms, options, bundles, redactions);
-        serde_json::from_str(&to_client_json(event, now_ms, options, extras)).unwrap_or_default()
+        to_client_json(event, now_ms, options, extras)
     };
     if let Some(edit) = &bundle.replace {
-        relations.insert("m.replace".to_owned(), nested(edit, &Bundles::new()));
+        relations.push(format!(r#""m.replace":{}"#, nested(edit, &Bundles::new())));
     }
     if let Some(thread) = &bundle.thread {
-        let summary = json!({
-            "latest_event": nested(&thread.latest_event, bundles),
-            "count": thread.count,
-            "current_user_participated": thread.current_user_participated,
-        });
-        relations.insert("m.thread".to_owned(), summary);
+        relations.push(format!(
+            r#""m.thread":{{"latest_event":{},"count":{},"current_user_participated":{}}}"#,
+            nested(&thread.latest_event, bundles),
+            thread.count,
+            thread.current_user_participated,
+        ));
     }
-    (!relations.is_empty()).then_some(Value::Object(relations))
+    (!relations.is_empty()).then(|| format!("{{{}}}", relations.join(",")))
 }

@@ -48,6 +48,8 @@ pub struct Handlers {
     pub(crate) auth: auth::Auth,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
+    /// `/versions` of users without features of their own.
+    common_versions: String,
 }
 
 impl Handlers {
@@ -57,6 +59,7 @@ impl Handlers {
             auth: auth::Auth::new(&config),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
+            common_versions: versions::versions(&config, &[]),
             config,
             storage,
             live,

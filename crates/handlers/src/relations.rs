@@ -29,8 +29,7 @@ pub type Bundles = HashMap<Arc<str>, BundledAggregations>;
 
 /// `relation_from_event`: the relation type, of a well-formed relation.
 pub fn relation_type(event: &Event) -> Option<String> {
-    let content = event.content_value();
-    let relation = content.get("m.relates_to")?.as_object()?;
+    let relation: Value = event.content_field("m.relates_to")?;
     relation.get("event_id")?.as_str()?;
     relation.get("rel_type").and_then(Value::as_str).map(str::to_owned)
 }
@@ -102,21 +101,31 @@ impl Handlers {
         let others: Vec<_> = ids.iter().filter(|id| !started(id)).cloned().collect();
         let participated = self.storage.get_threads_participated(&others, user_id).await?;
         let replies = if ignored.is_empty() { HashMap::new() } else { self.storage.get_thread_replies(&ids).await? };
+        // For a reader who ignores the sender of the latest reply, an earlier one is.
+        let mut latest_of: HashMap<&Arc<str>, &Arc<str>> = HashMap::new();
+        for (event_id, replies) in &replies {
+            let shown = replies.iter().rev().find(|reply| !ignored.contains(&reply.sender));
+            if let Some(shown) = shown {
+                latest_of.insert(event_id, &shown.event_id);
+            }
+        }
+        let earlier: Vec<Arc<str>> = latest_of.values().map(|id| Arc::clone(id)).collect();
+        let earlier = self.storage.get_events(&earlier, GetEvents::default()).await?;
         let mut threads = Vec::new();
         for (event_id, summary) in summaries {
-            let Some(mut latest_event) = latest.get(&summary.latest_event_id).cloned() else { continue };
+            let Some(mut latest_event) = latest.get(&summary.latest_event_id) else { continue };
             let mut count = summary.count;
             if let Some(replies) = replies.get(&event_id) {
                 for _ in replies.iter().filter(|reply| ignored.contains(&reply.sender)) {
                     count -= 1;
                 }
                 if ignored.contains(&latest_event.sender) {
-                    let shown = replies.iter().rev().find(|reply| !ignored.contains(&reply.sender));
-                    let Some(reply) = shown else { continue };
-                    let Some(event) = self.storage.get_event(&reply.event_id).await? else { continue };
+                    let shown = latest_of.get(&event_id).and_then(|id| earlier.get(*id));
+                    let Some(event) = shown else { continue };
                     latest_event = event;
                 }
             }
+            let latest_event = Arc::clone(latest_event);
             let current_user_participated = started(&event_id) || participated.contains(&event_id);
             threads.push((event_id, ThreadAggregation { latest_event, count, current_user_participated }));
         }

@@ -6,7 +6,6 @@ use myelin_model::event::serialize::{EventFormat, SerializeOptions};
 use myelin_model::state_filter::StateFilter;
 use myelin_model::{Event, MatrixError, Requester};
 use myelin_storage::GetEvents;
-use serde_json::json;
 
 use crate::auth_room::RoomAccess;
 use crate::relations::Bundles;
@@ -32,7 +31,7 @@ impl Handlers {
         let events = self.state_events(requester, room_id, &filter).await?;
         let Some(event) = events.first() else { return Err(MatrixError::not_found("Event not found.")) };
         if !as_event {
-            return Ok(event.content.get().as_bytes().to_vec());
+            return Ok(event.content().as_bytes().to_vec());
         }
         let options = SerializeOptions { format: EventFormat::V2, ..self.serialize_options(requester).await? };
         self.serialize_event((event, None), now_ms, &options, &Bundles::new()).await
@@ -41,8 +40,11 @@ impl Handlers {
     /// `GET /joined_rooms`.
     pub async fn joined_rooms(&self, requester: &Requester) -> Result<Vec<u8>> {
         let rooms = self.storage.get_rooms_for_user(&requester.user_id).await?;
-        let rooms: Vec<&str> = rooms.iter().map(|id| &**id).collect();
-        Ok(json!({ "joined_rooms": rooms }).to_string().into_bytes())
+        let mut out = br#"{"joined_rooms":"#.to_vec();
+        // Writing texts to a buffer cannot fail.
+        drop(serde_json::to_writer(&mut out, &*rooms));
+        out.push(b'}');
+        Ok(out)
     }
 
     /// `get_state_events`: the present for members and peekers, the state at their leave for those who left.
@@ -52,13 +54,14 @@ impl Handlers {
         room_id: &str,
         filter: &StateFilter,
     ) -> Result<Vec<Arc<Event>>> {
-        let state = match self.check_user_in_room_or_world_readable(room_id, requester, true).await? {
+        let ids = match self.check_user_in_room_or_world_readable(room_id, requester, true).await? {
             RoomAccess::Joined(_) | RoomAccess::Peeking => {
-                self.storage.get_filtered_current_state_ids(room_id, filter).await?
+                self.storage.get_current_state_event_ids(room_id, filter).await?
             }
-            RoomAccess::Departed(leave) => self.storage.get_state_ids_for_event(&leave, filter).await?,
+            RoomAccess::Departed(leave) => {
+                self.storage.get_state_ids_for_event(&leave, filter).await?.into_values().collect()
+            }
         };
-        let ids: Vec<Arc<str>> = state.into_values().collect();
         Ok(self.storage.get_events_as_list(&ids, GetEvents::default()).await?)
     }
 

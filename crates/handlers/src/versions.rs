@@ -27,20 +27,27 @@ const ALWAYS: [&str; 12] = [
 ];
 
 impl Handlers {
-    /// With the features that are on for this user alone.
-    pub async fn versions(&self, user_id: Option<&str>) -> Result<Value> {
-        let mut features = unstable_features(&self.config);
+    /// With the features that are on for this user alone. A JSON object.
+    pub async fn versions(&self, user_id: Option<&str>) -> Result<String> {
         let experimental = &self.config.server.experimental;
+        let mut own: Vec<&str> = Vec::new();
         if let Some(user_id) = user_id.filter(|_| !(experimental.msc3575 && experimental.msc3881)) {
-            let own = self.storage.list_enabled_features(user_id).await?;
-            for (name, key) in [("msc3575", "org.matrix.simplified_msc3575"), ("msc3881", "org.matrix.msc3881")] {
-                if own.contains(name) {
-                    features.insert(key.to_owned(), true.into());
-                }
-            }
+            let enabled = self.storage.list_enabled_features(user_id).await?;
+            let known = [("msc3575", "org.matrix.simplified_msc3575"), ("msc3881", "org.matrix.msc3881")];
+            own.extend(known.iter().filter(|(name, _)| enabled.contains(*name)).map(|(_, key)| *key));
         }
-        Ok(json!({ "versions": VERSIONS, "unstable_features": features }))
+        if own.is_empty() {
+            return Ok(self.common_versions.clone());
+        }
+        Ok(versions(&self.config, &own))
     }
+}
+
+/// The answer, with features that are on besides those of everybody.
+pub(crate) fn versions(config: &Config, own: &[&str]) -> String {
+    let mut features = unstable_features(config);
+    features.extend(own.iter().map(|key| ((*key).to_owned(), true.into())));
+    json!({ "versions": VERSIONS, "unstable_features": features }).to_string()
 }
 
 fn unstable_features(config: &Config) -> Map<String, Value> {

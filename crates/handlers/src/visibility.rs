@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use myelin_model::state_filter::{MEMBER, StateFilter, StateMap};
+use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};
 use myelin_model::{Event, MatrixError};
 use myelin_storage::GetEvents;
 
@@ -18,7 +18,7 @@ const CALL_INVITE: &str = "m.call.invite";
 pub struct VisibleEvent {
     pub event: Arc<Event>,
     /// The user's own membership after the event (MSC4115).
-    pub membership: String,
+    pub membership: Arc<str>,
 }
 
 /// From the least to the most restrictive.
@@ -42,7 +42,7 @@ impl HistoryVisibility {
     }
 
     pub fn of(event: Option<&Arc<Event>>) -> Self {
-        Self::parse(event.and_then(|event| event.content_str("history_visibility")).as_deref())
+        Self::parse(event.and_then(|event| event.content_field("history_visibility")))
     }
 }
 
@@ -57,19 +57,37 @@ fn known_membership(text: Option<&str>) -> usize {
 /// The state that decides about one event.
 struct Context<'a> {
     user_id: &'a str,
+    keys: &'a Keys,
     is_peeking: bool,
     state: &'a StateMap,
     loaded: &'a HashMap<Arc<str>, Arc<Event>>,
 }
 
+/// Under which keys that state is found.
+struct Keys {
+    visibility: StateKey,
+    join_rules: StateKey,
+    member: StateKey,
+}
+
+impl Keys {
+    fn of(user_id: &str) -> Self {
+        let key = |kind: &str, state_key: &str| (Arc::from(kind), Arc::from(state_key));
+        Self { visibility: key(HISTORY_VISIBILITY, ""), join_rules: key(JOIN_RULES, ""), member: key(MEMBER, user_id) }
+    }
+}
+
 impl Context<'_> {
-    fn state_event(&self, kind: &str, state_key: &str) -> Option<&Arc<Event>> {
-        let id = self.state.get(&(Arc::from(kind), Arc::from(state_key)))?;
-        self.loaded.get(id)
+    fn event(&self, key: &StateKey) -> Option<&Arc<Event>> {
+        self.loaded.get(self.state.get(key)?)
     }
 
     fn member(&self) -> Option<&Arc<Event>> {
-        self.state_event(MEMBER, self.user_id)
+        self.event(&self.keys.member)
+    }
+
+    fn join_rules(&self) -> Option<&Arc<Event>> {
+        self.event(&self.keys.join_rules)
     }
 }
 
@@ -95,7 +113,7 @@ impl Handlers {
         let (states, loaded) = self.deciding_state(user_id, &events).await?;
         let ignored = self.storage.ignored_users(user_id).await?;
         let erased = self.storage.are_users_erased(events.iter().map(|event| Arc::clone(&event.sender))).await?;
-        let nothing = StateMap::new();
+        let (nothing, keys) = (StateMap::new(), Keys::of(user_id));
         let mut visible = Vec::with_capacity(events.len());
         for event in events {
             if never_sent(&event) || (!event.is_state() && ignored.contains(&event.sender)) {
@@ -106,7 +124,7 @@ impl Handlers {
                 return Err(MatrixError::internal(format!("no state at event {}", event.event_id)));
             }
             let context =
-                Context { user_id, is_peeking, state: state.map_or(&nothing, |state| &**state), loaded: &loaded };
+                Context { user_id, keys: &keys, is_peeking, state: state.map_or(&nothing, |s| &**s), loaded: &loaded };
             let event = if always_include.contains(&event.event_id) {
                 event
             } else {
@@ -170,7 +188,7 @@ fn is_call_invite(event: &Event) -> bool {
 
 /// A call invite in a public room would ring a lot of people.
 fn is_public_call(context: &Context<'_>, event: &Event) -> bool {
-    let join_rule = || context.state_event(JOIN_RULES, "").and_then(|event| event.content_str("join_rule"));
+    let join_rule = || context.join_rules().and_then(|event| event.content_str("join_rule"));
     is_call_invite(event) && join_rule().as_deref() == Some("public")
 }
 
@@ -184,7 +202,7 @@ fn shown(context: &Context<'_>, event: Arc<Event>, erased: &HashSet<Arc<str>>) -
         // An invite or its rejection that came over federation.
         return is_own_member_event(context, &event).then_some(event);
     }
-    let visibility = HistoryVisibility::of(context.state_event(HISTORY_VISIBILITY, ""));
+    let visibility = HistoryVisibility::of(context.event(&context.keys.visibility));
     let sender_erased = erased.contains(&event.sender);
     if !sender_erased && history_allows(&event, visibility, context.is_peeking) {
         return Some(event);
@@ -200,8 +218,8 @@ fn history_allows(event: &Event, visibility: HistoryVisibility, is_peeking: bool
     let mut visibility = visibility;
     if &*event.kind == HISTORY_VISIBILITY {
         // The change itself is as visible as the laxer of what was before and after it.
-        let before = event.unsigned.get("prev_content").and_then(|content| content.get("history_visibility"));
-        visibility = visibility.min(HistoryVisibility::parse(before.and_then(|value| value.as_str())));
+        let before = event.prev_content_str("history_visibility");
+        visibility = visibility.min(HistoryVisibility::parse(before.as_deref()));
     }
     match visibility {
         HistoryVisibility::WorldReadable => true,
@@ -212,34 +230,33 @@ fn history_allows(event: &Event, visibility: HistoryVisibility, is_peeking: bool
 
 fn membership_allows(context: &Context<'_>, event: &Event, visibility: HistoryVisibility) -> Allowed {
     let membership = if is_own_member_event(context, event) {
-        let now = known_membership(event.content_str("membership").as_deref());
-        let before = event.unsigned.get("prev_content").and_then(|content| content.get("membership"));
-        let before = known_membership(before.and_then(|value| value.as_str()));
+        let now = known_membership(event.membership());
+        let before = known_membership(event.prev_content_str("membership").as_deref());
         // Leaving, and refusing an invite, is always shown.
         if MEMBERSHIPS[now] == "leave" && matches!(MEMBERSHIPS[before], "join" | "invite") {
             return Allowed { allowed: true, joined: false };
         }
-        Some(MEMBERSHIPS[now.min(before)].to_owned())
+        Some(MEMBERSHIPS[now.min(before)])
     } else {
         context.member().and_then(|event| event.membership())
     };
-    if membership.as_deref() == Some("join") {
+    if membership == Some("join") {
         return Allowed { allowed: true, joined: true };
     }
     let allowed = match visibility {
         HistoryVisibility::Joined => false,
-        HistoryVisibility::Invited => membership.as_deref() == Some("invite"),
+        HistoryVisibility::Invited => membership == Some("invite"),
         HistoryVisibility::Shared => !context.is_peeking,
         HistoryVisibility::WorldReadable => true,
     };
     Allowed { allowed, joined: false }
 }
 
-fn membership_after(context: &Context<'_>, event: &Event) -> String {
+fn membership_after(context: &Context<'_>, event: &Event) -> Arc<str> {
     let membership = if is_own_member_event(context, event) {
-        event.membership()
+        event.membership_text()
     } else {
-        context.member().and_then(|event| event.membership())
+        context.member().and_then(|event| event.membership_text())
     };
-    membership.unwrap_or_else(|| "leave".to_owned())
+    membership.cloned().unwrap_or_else(|| Arc::from("leave"))
 }

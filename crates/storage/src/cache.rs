@@ -78,7 +78,7 @@ const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_w
 const MAX_WARNED: usize = 1_000;
 
 /// Functions of Synapse that are cached there and not here: nothing to do, and nothing to warn of.
-const NOT_CACHED_HERE: [&str; 68] = [
+const NOT_CACHED_HERE: [&str; 67] = [
     "_get_bare_e2e_cross_signing_keys",
     "_get_cached_user_device",
     "_get_current_state_event_id",
@@ -127,7 +127,6 @@ const NOT_CACHED_HERE: [&str; 68] = [
     "get_tags_for_room",
     "get_thread_id",
     "get_thread_id_for_receipts",
-    "get_thread_participated",
     "get_threads",
     "get_user_by_access_token",
     "get_user_by_external_id",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use myelin_model::MultiWriterPosition;
 
 use crate::stream::instance_or_master;
-use crate::{Storage, StorageError};
+use crate::{Storage, StorageError, slot};
 
 type ChangeRow = (String, i64, Option<String>);
 /// The room, after which position, and up to where.
@@ -71,7 +71,7 @@ impl Storage {
         .await?;
         let mut by_key: Vec<Option<Vec<RoomChange>>> = vec![Some(Vec::new()); keys.len()];
         for (n, pruned, user_id, position, instance) in rows {
-            let Some(changes) = usize::try_from(n - 1).ok().and_then(|n| by_key.get_mut(n)) else { continue };
+            let Some(changes) = slot(&mut by_key, n) else { continue };
             if pruned {
                 *changes = None;
             }

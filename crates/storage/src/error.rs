@@ -13,8 +13,8 @@ pub enum StorageError {
     #[error("database is inconsistent: {table}.{column} of row {row}")]
     Inconsistency { table: &'static str, column: &'static str, row: String },
     /// `databases` or `database` asks for something that cannot be done.
-    #[error("database {label}: {key}: {reason}")]
-    Setting { label: String, key: String, reason: String },
+    #[error("{place}.{key}: {reason}")]
+    Setting { place: String, key: String, reason: String },
     /// This database cannot be served correctly.
     #[error("database {label}: {reason}")]
     Refused { label: String, reason: String },

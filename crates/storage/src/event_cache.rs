@@ -16,6 +16,9 @@ use crate::{CacheSizes, Loader, Storage, StorageError};
 /// Synapse's batch; it also bounds the memory of one answer of Postgres.
 const BATCH: usize = 200;
 
+/// What the cache itself needs for an entry, in bytes.
+const ENTRY: usize = 128;
+
 /// An event as it was sent, and what a redaction left of it.
 #[derive(Clone, Debug)]
 pub struct EventCacheEntry {
@@ -27,7 +30,7 @@ pub(crate) type EventCache = Loader<Arc<str>, EventCacheEntry>;
 
 pub(crate) fn new(sizes: CacheSizes, registry: &Registry) -> Arc<EventCache> {
     let cache: Arc<EventCache> = Arc::new(Loader::new(sizes.event_bytes(), |_, entry: &EventCacheEntry| {
-        entry.event.weight() + entry.redacted.as_ref().map_or(0, |event| event.weight())
+        ENTRY + entry.event.weight() + entry.redacted.as_ref().map_or(0, |event| event.weight())
     }));
     let watched = Arc::clone(&cache);
     registry.watch("*getEvent*", move || watched.cache().stats());
@@ -36,9 +39,12 @@ pub(crate) fn new(sizes: CacheSizes, registry: &Registry) -> Arc<EventCache> {
         Some([event_id, ..]) => by_event.invalidate(&Arc::from(*event_id)),
         _ => by_event.clear(),
     });
-    // A purge is rare: it is not worth an index of events by room.
+    // A purge is rare: a walk over all events is less than an index of them by room.
     let by_room = Arc::clone(&cache);
-    registry.register("_invalidate_local_get_event_cache_room_id", move |_| by_room.clear());
+    registry.register("_invalidate_local_get_event_cache_room_id", move |keys| match keys {
+        Some([room_id, ..]) => by_room.invalidate_values(|entry| *entry.event.room_id == **room_id),
+        _ => by_room.clear(),
+    });
     cache
 }
 
@@ -80,7 +86,7 @@ impl Storage {
             }
             for row in rows {
                 let redactions = by_event.remove(&row.event_id).unwrap_or_default();
-                let Some(event) = read_event(&row) else { continue };
+                let Some(event) = self.read_event(&row) else { continue };
                 let redacted = redaction_of(&event, &redactions).map(|id| Arc::new(event.prune(Some(id))));
                 let entry = EventCacheEntry { event: Arc::new(event), redacted };
                 entries.insert(Arc::clone(&entry.event.event_id), entry);
@@ -150,22 +156,23 @@ impl Storage {
         };
         Ok(rows.into_iter().map(row).collect())
     }
-}
 
-fn read_event(row: &EventRow) -> Option<Event> {
-    let stored = StoredEvent {
-        event_id: Arc::from(row.event_id.as_str()),
-        json: &row.json,
-        internal_metadata: &row.internal_metadata,
-        format_version: row.format_version,
-        room_version: row.room_version.as_deref(),
-        position: row.position.clone(),
-        outlier: row.outlier,
-        rejected_reason: row.reason.as_deref(),
-    };
-    Event::from_stored(stored)
-        .inspect_err(|error| tracing::warn!(event_id = row.event_id, %error, "event left out"))
-        .ok()
+    fn read_event(&self, row: &EventRow) -> Option<Event> {
+        let texts = self.texts();
+        let stored = StoredEvent {
+            event_id: texts.share(&row.event_id),
+            json: &row.json,
+            internal_metadata: &row.internal_metadata,
+            format_version: row.format_version,
+            room_version: row.room_version.as_deref(),
+            position: EventPosition { instance: texts.share(&row.position.instance), stream: row.position.stream },
+            outlier: row.outlier,
+            rejected_reason: row.reason.as_deref(),
+        };
+        Event::from_stored(stored, |text| texts.share(text))
+            .inspect_err(|error| tracing::warn!(event_id = row.event_id, %error, "event left out"))
+            .ok()
+    }
 }
 
 /// The redaction that takes effect. Those without `recheck` were authorised when they arrived;
@@ -194,6 +201,6 @@ fn is_authorised(event: &Event, redaction: &RedactionRow) -> bool {
 
 /// Whether two users are of one server.
 pub(crate) fn same_domain(a: &str, b: &str) -> bool {
-    let domain = |id: &str| id.split_once(':').map(|(_, domain)| domain.to_owned());
+    let domain = |id| str::split_once(id, ':').map(|(_, domain)| domain);
     domain(a) == domain(b)
 }

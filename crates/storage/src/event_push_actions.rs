@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Storage, StorageError};
+use crate::{Storage, StorageError, slot};
 
 /// Counts of one thread of one room for one user; several rows of a thread add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,70 @@ pub type UnreadRows = Arc<[UnreadRow]>;
 /// Room and user.
 type Key = (Arc<str>, Arc<str>);
 
+/// What is summarised is taken from the summary, if it was made for the present receipt, plus what came after
+/// the last rotation; the rest is counted. Highlights are always counted.
+///
+/// Synapse: a newest receipt whose event is not known has no position (NULL), and nothing is unread after it.
+///
+/// OFFSET 0 keeps each inner SELECT an index look-up.
+const UNREAD: &str = "WITH base AS (
+     SELECT k.n, k.room_id, k.user_id, CASE WHEN l.found THEN l.position ELSE COALESCE(
+         (SELECT e.stream_ordering FROM local_current_membership AS m
+          JOIN events AS e ON e.event_id = m.event_id
+          WHERE m.user_id = k.user_id AND m.room_id = k.room_id),
+         0) END AS position
+     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(room_id, user_id, n)
+     LEFT JOIN LATERAL (
+         SELECT TRUE AS found, event_stream_ordering AS position FROM receipts_linearized
+         WHERE receipt_type IN ('m.read', 'm.read.private') AND user_id = k.user_id
+             AND room_id = k.room_id AND thread_id IS NULL
+         ORDER BY event_stream_ordering DESC LIMIT 1
+     ) AS l ON TRUE
+     ), threads AS (
+     SELECT b.n, l.thread_id, max(l.position) AS position
+     FROM base AS b CROSS JOIN LATERAL (
+         SELECT thread_id, event_stream_ordering AS position FROM receipts_linearized
+         WHERE room_id = b.room_id AND user_id = b.user_id
+             AND receipt_type IN ('m.read', 'm.read.private')
+             AND event_stream_ordering > b.position AND thread_id IS NOT NULL OFFSET 0
+     ) AS l
+     GROUP BY b.n, l.thread_id
+     ), summary AS (
+     SELECT b.n, s.thread_id, s.notif_count, s.unread_count
+     FROM base AS b CROSS JOIN LATERAL (
+         SELECT thread_id, notif_count, COALESCE(unread_count, 0) AS unread_count, stream_ordering,
+             last_receipt_stream_ordering
+         FROM event_push_summary WHERE user_id = b.user_id AND room_id = b.room_id OFFSET 0
+     ) AS s
+     LEFT JOIN threads AS t ON t.n = b.n AND t.thread_id = s.thread_id
+     WHERE (s.last_receipt_stream_ordering IS NULL
+                 AND s.stream_ordering > COALESCE(t.position, b.position)
+             OR s.last_receipt_stream_ordering = COALESCE(t.position, b.position))
+         AND (s.notif_count <> 0 OR s.unread_count <> 0)
+     ), rotated AS (SELECT stream_ordering AS position FROM event_push_summary_stream_ordering)
+     SELECT n, thread_id, notif_count, unread_count, 0::bigint FROM summary
+     UNION ALL
+     SELECT b.n, a.thread_id,
+     count(*) FILTER (WHERE a.notif = 1 AND a.stream_ordering > counted.position),
+     count(*) FILTER (WHERE a.unread = 1 AND a.stream_ordering > counted.position),
+     count(*) FILTER (WHERE a.highlight = 1 AND a.stream_ordering > counted.receipt)
+     FROM base AS b
+     CROSS JOIN rotated
+     CROSS JOIN LATERAL (
+     SELECT thread_id, notif, unread, highlight, stream_ordering FROM event_push_actions
+     WHERE user_id = b.user_id AND room_id = b.room_id
+         AND stream_ordering > LEAST(b.position, rotated.position) OFFSET 0
+     ) AS a
+     LEFT JOIN threads AS t ON t.n = b.n AND t.thread_id = a.thread_id
+     LEFT JOIN summary AS s ON s.n = b.n AND s.thread_id = a.thread_id
+     CROSS JOIN LATERAL (
+     SELECT COALESCE(t.position, b.position) AS receipt,
+         CASE WHEN s.thread_id IS NULL THEN COALESCE(t.position, b.position) ELSE rotated.position END
+             AS position
+     ) AS counted
+     WHERE a.stream_ordering > counted.position OR a.highlight = 1 AND a.stream_ordering > counted.receipt
+     GROUP BY b.n, a.thread_id";
+
 impl Storage {
     /// `get_unread_event_push_actions_by_room_for_user`, of many rooms at once.
     pub async fn get_unread_event_push_actions_by_room_for_user(
@@ -31,82 +95,15 @@ impl Storage {
         Ok(found.into_iter().map(|((room_id, _), rows)| (room_id, rows)).collect())
     }
 
-    /// What is summarised is taken from the summary, if it was made for the present receipt, plus what came after
-    /// the last rotation; the rest is counted. Highlights are always counted.
-    ///
-    /// Synapse: a newest receipt whose event is not known has no position (NULL), and nothing is unread after it.
     async fn load_unread(self, keys: Vec<Key>) -> Result<HashMap<Key, UnreadRows>, StorageError> {
         let (rooms, users): (Vec<&str>, Vec<&str>) = keys.iter().map(|(room, user)| (&**room, &**user)).unzip();
-        // OFFSET 0 keeps each inner SELECT an index look-up.
-        let rows: Vec<(i64, String, i64, i64, i64)> = sqlx::query_as(
-            "WITH base AS (
-                 SELECT k.n, k.room_id, k.user_id, CASE WHEN l.found THEN l.position ELSE COALESCE(
-                     (SELECT e.stream_ordering FROM local_current_membership AS m
-                      JOIN events AS e ON e.event_id = m.event_id
-                      WHERE m.user_id = k.user_id AND m.room_id = k.room_id),
-                     0) END AS position
-                 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(room_id, user_id, n)
-                 LEFT JOIN LATERAL (
-                     SELECT TRUE AS found, event_stream_ordering AS position FROM receipts_linearized
-                     WHERE receipt_type IN ('m.read', 'm.read.private') AND user_id = k.user_id
-                         AND room_id = k.room_id AND thread_id IS NULL
-                     ORDER BY event_stream_ordering DESC LIMIT 1
-                 ) AS l ON TRUE
-             ), threads AS (
-                 SELECT b.n, l.thread_id, max(l.position) AS position
-                 FROM base AS b CROSS JOIN LATERAL (
-                     SELECT thread_id, event_stream_ordering AS position FROM receipts_linearized
-                     WHERE room_id = b.room_id AND user_id = b.user_id
-                         AND receipt_type IN ('m.read', 'm.read.private')
-                         AND event_stream_ordering > b.position AND thread_id IS NOT NULL OFFSET 0
-                 ) AS l
-                 GROUP BY b.n, l.thread_id
-             ), summary AS (
-                 SELECT b.n, s.thread_id, s.notif_count, s.unread_count
-                 FROM base AS b CROSS JOIN LATERAL (
-                     SELECT thread_id, notif_count, COALESCE(unread_count, 0) AS unread_count, stream_ordering,
-                         last_receipt_stream_ordering
-                     FROM event_push_summary WHERE user_id = b.user_id AND room_id = b.room_id OFFSET 0
-                 ) AS s
-                 LEFT JOIN threads AS t ON t.n = b.n AND t.thread_id = s.thread_id
-                 WHERE (s.last_receipt_stream_ordering IS NULL
-                             AND s.stream_ordering > COALESCE(t.position, b.position)
-                         OR s.last_receipt_stream_ordering = COALESCE(t.position, b.position))
-                     AND (s.notif_count <> 0 OR s.unread_count <> 0)
-             ), rotated AS (SELECT stream_ordering AS position FROM event_push_summary_stream_ordering)
-             SELECT n, thread_id, notif_count, unread_count, 0::bigint FROM summary
-             UNION ALL
-             SELECT b.n, a.thread_id,
-                 count(*) FILTER (WHERE a.notif = 1 AND a.stream_ordering > counted.position),
-                 count(*) FILTER (WHERE a.unread = 1 AND a.stream_ordering > counted.position),
-                 count(*) FILTER (WHERE a.highlight = 1 AND a.stream_ordering > counted.receipt)
-             FROM base AS b
-             CROSS JOIN rotated
-             CROSS JOIN LATERAL (
-                 SELECT thread_id, notif, unread, highlight, stream_ordering FROM event_push_actions
-                 WHERE user_id = b.user_id AND room_id = b.room_id
-                     AND stream_ordering > LEAST(b.position, rotated.position) OFFSET 0
-             ) AS a
-             LEFT JOIN threads AS t ON t.n = b.n AND t.thread_id = a.thread_id
-             LEFT JOIN summary AS s ON s.n = b.n AND s.thread_id = a.thread_id
-             CROSS JOIN LATERAL (
-                 SELECT COALESCE(t.position, b.position) AS receipt,
-                     CASE WHEN s.thread_id IS NULL THEN COALESCE(t.position, b.position) ELSE rotated.position END
-                         AS position
-             ) AS counted
-             WHERE a.stream_ordering > counted.position OR a.highlight = 1 AND a.stream_ordering > counted.receipt
-             GROUP BY b.n, a.thread_id",
-        )
-        .bind(rooms)
-        .bind(users)
-        .fetch_all(self.pool())
-        .await?;
+        let rows: Vec<(i64, String, i64, i64, i64)> =
+            sqlx::query_as(UNREAD).bind(rooms).bind(users).fetch_all(self.pool()).await?;
         let mut by_key: Vec<Vec<UnreadRow>> = vec![Vec::new(); keys.len()];
         for (n, thread_id, notify, unread, highlight) in rows {
-            let found = usize::try_from(n - 1).ok().and_then(|n| by_key.get_mut(n));
-            found.into_iter().for_each(|rows| {
-                rows.push(UnreadRow { thread_id: Arc::from(thread_id.as_str()), notify, unread, highlight });
-            });
+            if let Some(rows) = slot(&mut by_key, n) {
+                rows.push(UnreadRow { thread_id: thread_id.into(), notify, unread, highlight });
+            }
         }
         Ok(keys.into_iter().zip(by_key).map(|(key, rows)| (key, rows.into())).collect())
     }

@@ -1,11 +1,10 @@
 //! Events by id, redacted as a client may see them.
 //! Answers to `synapse/storage/databases/main/events_worker.py`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::Event;
-use serde_json::Value;
 
 use crate::event_cache::{EventCacheEntry, same_domain};
 use crate::{Storage, StorageError};
@@ -56,21 +55,17 @@ impl Storage {
         event_ids: &[Arc<str>],
         options: GetEvents,
     ) -> Result<Vec<Arc<Event>>, StorageError> {
-        let entries = self.get_unredacted_events(event_ids.iter().cloned()).await?;
-        let wanted = event_ids.iter().filter_map(|id| entries.get(id));
-        let mut visible: Vec<&EventCacheEntry> = Vec::with_capacity(event_ids.len());
-        if options.allow_rejected {
-            visible.extend(wanted);
-        } else {
-            let targets = wanted.clone().filter(|entry| is_redaction(&entry.event));
-            let targets = targets.filter_map(|entry| entry.event.redacts.clone());
-            let targets = self.get_unredacted_events(targets).await?;
-            let shown = |entry: &&EventCacheEntry| {
+        let entries = self.0.events.get_list(event_ids, self, Self::load_events).await?;
+        let mut entries: Vec<EventCacheEntry> = entries.into_iter().flatten().collect();
+        if !options.allow_rejected {
+            let redactions = entries.iter().filter(|entry| is_redaction(&entry.event));
+            let targets: Vec<Arc<str>> = redactions.filter_map(|entry| entry.event.redacts.clone()).collect();
+            let targets = if targets.is_empty() { HashMap::new() } else { self.get_unredacted_events(targets).await? };
+            entries.retain(|entry| {
                 !entry.event.is_rejected() && (!is_redaction(&entry.event) || is_effective(&entry.event, &targets))
-            };
-            visible.extend(wanted.filter(shown));
+            });
         }
-        let events: Vec<Arc<Event>> = visible.into_iter().filter_map(|entry| choose(entry, options.redact)).collect();
+        let events: Vec<Arc<Event>> = entries.into_iter().filter_map(|entry| choose(entry, options.redact)).collect();
         if options.prev_content { self.with_prev_content(events).await } else { Ok(events) }
     }
 
@@ -79,14 +74,12 @@ impl Storage {
         &self,
         event_ids: impl IntoIterator<Item = Arc<str>>,
     ) -> Result<HashMap<Arc<str>, EventCacheEntry>, StorageError> {
-        let mut ids: Vec<Arc<str>> = event_ids.into_iter().collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let ids: HashSet<Arc<str>> = event_ids.into_iter().collect();
         self.0.events.get_many(ids, self, Self::load_events).await
     }
 
     async fn with_prev_content(&self, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, StorageError> {
-        let previous: Vec<Arc<str>> = events.iter().filter_map(|event| replaces_state(event)).collect();
+        let previous: Vec<Arc<str>> = events.iter().filter_map(|event| event.unsigned.replaces_state.clone()).collect();
         if previous.is_empty() {
             return Ok(events);
         }
@@ -94,11 +87,10 @@ impl Storage {
         // Boxed: this is a call of our caller.
         let previous = Box::pin(self.get_events(&previous, options)).await?;
         let add = |event: Arc<Event>| {
-            let Some(prev) = replaces_state(&event).and_then(|id| previous.get(&id)) else { return event };
-            let mut unsigned = (*event.unsigned).clone();
-            unsigned.insert("prev_content".to_owned(), Value::Object(prev.content_value()));
-            unsigned.insert("prev_sender".to_owned(), Value::String((*prev.sender).to_owned()));
-            Arc::new(Event { unsigned: Arc::new(unsigned), ..(*event).clone() })
+            let Some(replaced) = event.unsigned.replaces_state.as_ref().and_then(|id| previous.get(id)) else {
+                return event;
+            };
+            Arc::new(event.with_replaced(Arc::clone(replaced)))
         };
         Ok(events.into_iter().map(add).collect())
     }
@@ -106,10 +98,6 @@ impl Storage {
 
 fn is_redaction(event: &Event) -> bool {
     &*event.kind == "m.room.redaction"
-}
-
-fn replaces_state(event: &Event) -> Option<Arc<str>> {
-    event.unsigned.get("replaces_state")?.as_str().map(Arc::from)
 }
 
 /// Whether a redaction may be shown: its target is known, and it was entitled to redact it.
@@ -123,10 +111,10 @@ fn is_effective(redaction: &Event, targets: &HashMap<Arc<str>, EventCacheEntry>)
         && (!redaction.internal.recheck_redaction || same_domain(&target.sender, &redaction.sender))
 }
 
-fn choose(entry: &EventCacheEntry, behaviour: RedactBehaviour) -> Option<Arc<Event>> {
-    match (&entry.redacted, behaviour) {
+fn choose(entry: EventCacheEntry, behaviour: RedactBehaviour) -> Option<Arc<Event>> {
+    match (entry.redacted, behaviour) {
         (Some(_), RedactBehaviour::Block) => None,
-        (Some(redacted), RedactBehaviour::Redact) => Some(Arc::clone(redacted)),
-        _ => Some(Arc::clone(&entry.event)),
+        (Some(redacted), RedactBehaviour::Redact) => Some(redacted),
+        _ => Some(entry.event),
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn is_connection_lost(error: &Error) -> bool {
 
 fn is_lost(error: &Error) -> bool {
     match error {
-        Error::Io(_) | Error::PoolTimedOut | Error::WorkerCrashed => true,
+        // A proxy that has no server to connect to ends the connection in the middle of the first words.
+        Error::Io(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::WorkerCrashed => true,
         Error::Database(error) => error.code().is_some_and(|code| code.starts_with("08") || FATAL.contains(&&*code)),
         _ => false,
     }

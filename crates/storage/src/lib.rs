@@ -46,7 +46,7 @@ mod user_caches;
 use std::panic::Location;
 use std::sync::{Arc, RwLock};
 
-use myelin_caches::Registry;
+use myelin_caches::{Registry, SharedTexts};
 use myelin_config::Config;
 use myelin_model::Instances;
 use prometheus::core::Collector;
@@ -65,6 +65,12 @@ pub(crate) type Loader<K, V> = myelin_caches::Loader<K, V, StorageError>;
 /// The same of what becomes stale in groups.
 pub(crate) type Groups<G, K, V> = myelin_caches::Groups<G, K, V, StorageError>;
 
+/// Where a row belongs that says by `WITH ORDINALITY` for which of several keys it is.
+pub(crate) fn slot<T>(slots: &mut [T], ordinality: i64) -> Option<&mut T> {
+    let index = usize::try_from(ordinality.checked_sub(1)?).ok()?;
+    slots.get_mut(index)
+}
+
 /// The database as a reader sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);
@@ -81,6 +87,7 @@ struct Inner {
     instances: RwLock<Arc<Instances>>,
     // Caches, one line per store.
     events: Arc<event_cache::EventCache>,
+    texts: SharedTexts,
     rooms: room_caches::RoomCaches,
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
@@ -108,6 +115,7 @@ impl Storage {
             state: pools.state,
             instances: RwLock::default(),
             events: event_cache::new(sizes, &registry),
+            texts: SharedTexts::default(),
             rooms: room_caches::RoomCaches::new(&sizes, &registry),
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
@@ -138,6 +146,11 @@ impl Storage {
     /// What is measured here, for the exposition.
     pub fn collectors(&self) -> Vec<Box<dyn Collector>> {
         self.0.metrics.collectors()
+    }
+
+    /// Ids that many entries of many caches hold are one text.
+    pub(crate) fn texts(&self) -> &SharedTexts {
+        &self.0.texts
     }
 
     /// State, members and what else is remembered of rooms.

@@ -87,7 +87,7 @@ fn open_one(database: &Database, health: &Arc<Health>) -> Result<PgPool, Storage
 
 fn connect_options(database: &Database) -> Result<PgConnectOptions, StorageError> {
     let fault = |key: &str, reason: String| StorageError::Setting {
-        label: database.label.clone(),
+        place: database.place.clone(),
         key: format!("args.{key}"),
         reason,
     };
@@ -168,7 +168,8 @@ impl CacheSizes {
         to_bytes(default * self.factor * 2.0)
     }
 
-    /// `event_cache_size` counts events; a parsed one takes about this many bytes.
+    /// `event_cache_size` counts events, each of which takes Python some 4 kB or more. Here it is a budget of bytes,
+    /// in which about three times as many find room.
     pub fn event_bytes(&self) -> usize {
         const BYTES_PER_EVENT: f64 = 4096.0;
         to_bytes(self.events * self.factor * BYTES_PER_EVENT)

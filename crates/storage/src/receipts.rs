@@ -6,7 +6,7 @@ use std::sync::Arc;
 use myelin_model::MultiWriterPosition;
 
 use crate::stream::instance_or_master;
-use crate::{Storage, StorageError};
+use crate::{Storage, StorageError, slot};
 
 #[derive(Clone, Debug)]
 pub struct ReceiptInRoom {
@@ -85,7 +85,7 @@ impl Storage {
         .await?;
         let mut by_key: Vec<Vec<ReceiptInRoom>> = vec![Vec::new(); keys.len()];
         for (n, position, instance, receipt_type, user_id, event_id, thread_id, data) in rows {
-            if let Some(receipts) = usize::try_from(n - 1).ok().and_then(|n| by_key.get_mut(n)) {
+            if let Some(receipts) = slot(&mut by_key, n) {
                 let instance = instance_or_master(instance);
                 receipts.push(ReceiptInRoom { instance, position, receipt_type, user_id, event_id, thread_id, data });
             }

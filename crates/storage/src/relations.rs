@@ -105,27 +105,32 @@ impl Storage {
         self.caches().threads.get_many(event_ids.iter().cloned(), self, load).await
     }
 
-    /// `get_threads_participated`: the threads of `event_ids` that the user wrote in.
+    /// `get_threads_participated`: the threads of `event_ids` that the user wrote in. Who wrote in a thread is
+    /// remembered as a whole.
     pub async fn get_threads_participated(
         &self,
         event_ids: &[Arc<str>],
         user_id: &str,
     ) -> Result<HashSet<Arc<str>>, StorageError> {
-        if event_ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT DISTINCT r.relates_to_id
-             FROM event_relations AS r
-             JOIN events AS child ON child.event_id = r.event_id
-             JOIN events AS parent ON parent.event_id = r.relates_to_id AND parent.room_id = child.room_id
-             WHERE r.relates_to_id = ANY($1) AND r.relation_type = 'm.thread' AND child.sender = $2",
-        )
-        .bind(texts(event_ids))
-        .bind(user_id)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows.into_iter().map(|(id,)| Arc::from(id)).collect())
+        let load = |storage: Self, ids: Vec<Arc<str>>| async move {
+            let rows: Vec<(String, String)> = sqlx::query_as(
+                "SELECT DISTINCT r.relates_to_id, child.sender
+                 FROM event_relations AS r
+                 JOIN events AS child ON child.event_id = r.event_id
+                 JOIN events AS parent ON parent.event_id = r.relates_to_id AND parent.room_id = child.room_id
+                 WHERE r.relates_to_id = ANY($1) AND r.relation_type = 'm.thread'",
+            )
+            .bind(texts(&ids))
+            .fetch_all(storage.pool())
+            .await?;
+            let mut found: HashMap<String, HashSet<Arc<str>>> = HashMap::new();
+            for (parent, sender) in rows {
+                found.entry(parent).or_default().insert(storage.texts().share(&sender));
+            }
+            Ok(each(ids, |id| Arc::new(found.remove(id).unwrap_or_default())))
+        };
+        let writers = self.caches().thread_writers.get_many(event_ids.iter().cloned(), self, load).await?;
+        Ok(writers.into_iter().filter(|(_, writers)| writers.contains(user_id)).map(|(id, _)| id).collect())
     }
 
     /// `events_have_relations`: of `parent_ids`, those that events of these senders and types relate to.

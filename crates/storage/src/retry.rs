@@ -10,10 +10,11 @@ use crate::health::is_connection_lost;
 
 /// First words of statements; there are no others here.
 const VERBS: [&str; 5] = ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"];
-/// How often one statement is tried, connecting included.
-const MAX_ATTEMPTS: u32 = 6;
-/// Before the second attempt, and twice as long before each further one: 3 s in all.
+/// How often one statement is tried, connecting included: for half a minute, as long as a connection is waited for.
+const MAX_ATTEMPTS: u32 = 34;
+/// Before the second attempt; twice as long before each further one, up to `MAX_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What can be sent several times.
 #[derive(Clone)]
@@ -69,7 +70,8 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// What to wait before the next attempt, unless it is the first.
     pub fn pause(&self) -> Option<Duration> {
-        Some(FIRST_PAUSE * 2_u32.pow(self.failed.checked_sub(1)?))
+        let doublings = self.failed.checked_sub(1)?;
+        Some(FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_PAUSE))
     }
 
     /// Whether this ended in a way that another attempt may mend.
@@ -96,7 +98,7 @@ mod tests {
         while attempts.try_again(&lost()) {
             pauses += attempts.pause().unwrap();
         }
-        assert_eq!((attempts.failed, pauses), (MAX_ATTEMPTS, Duration::from_millis(3100)));
+        assert_eq!((attempts.failed, pauses), (MAX_ATTEMPTS, Duration::from_millis(30_500)));
     }
 
     #[test]

@@ -8,13 +8,13 @@ use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::StateMap;
 
 use crate::relations::{References, ThreadSummary};
-use crate::roommember::{Profiles, RoomSummary, RoomsForUser};
+use crate::roommember::{IdSet, RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
 use crate::{CacheSizes, Loader};
 
 pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
 /// Ids by id.
-pub(crate) type Ids = Arc<Loader<Arc<str>, Arc<HashSet<Arc<str>>>>>;
+pub(crate) type Ids = Arc<Loader<Arc<str>, IdSet>>;
 
 pub(crate) struct RoomCaches {
     pub(crate) state_groups: Arc<StateGroups>,
@@ -23,7 +23,7 @@ pub(crate) struct RoomCaches {
     pub(crate) current_state: ById<Arc<StateMap>>,
     pub(crate) room_summary: ById<Arc<RoomSummary>>,
     pub(crate) joined_users: Ids,
-    pub(crate) profiles: ById<Profiles>,
+    pub(crate) profiles: ById<Arc<[u8]>>,
     pub(crate) memberships_of: ById<Arc<Vec<RoomsForUser>>>,
     pub(crate) rooms_of: Ids,
     pub(crate) forgotten_by: ById<Arc<HashSet<Arc<str>>>>,
@@ -34,6 +34,7 @@ pub(crate) struct RoomCaches {
     pub(crate) references: Arc<Loader<Arc<str>, References>>,
     pub(crate) edits: Arc<Loader<Arc<str>, Option<Arc<str>>>>,
     pub(crate) threads: Arc<Loader<Arc<str>, Option<ThreadSummary>>>,
+    pub(crate) thread_writers: Ids,
 }
 
 impl RoomCaches {
@@ -44,10 +45,10 @@ impl RoomCaches {
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
-            joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 64)),
-            profiles: by_id(sizes.bytes(32 << 20), |_, users| 64 + users.len() * 200),
+            joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users: &IdSet| 64 + users.len() * 64)),
+            profiles: by_id(sizes.bytes(32 << 20), |_, json| 64 + json.len()),
             memberships_of: by_id(sizes.bytes(32 << 20), |_, rooms| 64 + rooms.len() * 250),
-            rooms_of: Arc::new(Loader::new(ids, |_, rooms| 64 + rooms.len() * 64)),
+            rooms_of: Arc::new(Loader::new(ids, |_, rooms: &IdSet| 64 + rooms.len() * 64)),
             forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
@@ -55,6 +56,7 @@ impl RoomCaches {
             references: Arc::new(Loader::new(ids, |_, list: &References| 100 + list.len() * 150)),
             edits: Arc::new(Loader::new(ids, |_, _| 200)),
             threads: Arc::new(Loader::new(ids, |_, _| 200)),
+            thread_writers: Arc::new(Loader::new(ids, |_, users| 200 + users.len() * 64)),
         };
         caches.register(registry);
         caches
@@ -77,6 +79,7 @@ impl RoomCaches {
         by_key(registry, "get_references_for_event", &self.references);
         by_key(registry, "get_applicable_edit", &self.edits);
         by_key(registry, "get_thread_summary", &self.threads);
+        by_key(registry, "get_thread_participated", &self.thread_writers);
     }
 }
 

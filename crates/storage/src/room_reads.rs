@@ -41,13 +41,12 @@ impl RoomReads {
     pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Arc<Self> {
         const KEY: usize = 250;
         let bytes = sizes.bytes(8 << 20);
-        let room = |room_id: &Arc<str>, _: &u64| room_id.len() + 64;
         let reads = Arc::new(Self {
-            by_stream: ByRoom::new(bytes, room, |_, page| KEY + page.weight()),
-            by_depth: ByRoom::new(bytes, room, |_, page| KEY + page.weight()),
-            last_before: ByRoom::new(bytes, room, |_, _| KEY + 100),
-            gaps: ByRoom::new(bytes, room, |_, _| KEY),
-            deltas: ByRoom::new(bytes, room, |_, deltas| KEY + deltas.len() * 200),
+            by_stream: ByRoom::new(bytes, |_, page| KEY + page.weight()),
+            by_depth: ByRoom::new(bytes, |_, page| KEY + page.weight()),
+            last_before: ByRoom::new(bytes, |_, _| KEY + 100),
+            gaps: ByRoom::new(bytes, |_, _| KEY),
+            deltas: ByRoom::new(bytes, |_, deltas| KEY + deltas.len() * 200),
             current: Arc::new(Loader::uncached()),
         });
         let stale = Arc::clone(&reads);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use myelin_model::position::EventPosition;
+use serde::Serialize;
 
 use crate::stream::instance_or_master;
 use crate::{Storage, StorageError};
@@ -22,14 +23,14 @@ pub struct RoomsForUser {
     pub room_version: Option<Arc<str>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProfileInfo {
-    pub display_name: Option<String>,
-    pub avatar_url: Option<String>,
+/// A row of `get_users_in_room_with_profiles`.
+#[derive(Serialize)]
+struct ProfileInfo<'a> {
+    avatar_url: Option<&'a str>,
+    display_name: Option<&'a str>,
 }
 
 pub type IdSet = Arc<HashSet<Arc<str>>>;
-pub type Profiles = Arc<Vec<(Arc<str>, ProfileInfo)>>;
 
 /// `get_room_summary`.
 #[derive(Clone, Debug, Default)]
@@ -83,26 +84,33 @@ impl Storage {
             .bind(user_id)
             .fetch_all(self.pool())
             .await?;
+            let texts = self.texts();
             let room = |(room_id, sender, membership, event_id, instance, stream, version): Row| RoomsForUser {
-                room_id: room_id.into(),
-                sender: sender.into(),
-                membership: membership.into(),
-                event_id: event_id.into(),
-                event_pos: EventPosition { instance: instance_or_master(instance), stream },
-                room_version: version.map(Arc::from),
+                room_id: texts.share(&room_id),
+                sender: texts.share(&sender),
+                membership: texts.share(&membership),
+                event_id: texts.share(&event_id),
+                event_pos: EventPosition { instance: texts.share(&instance_or_master(instance)), stream },
+                room_version: version.map(|version| texts.share(&version)),
             };
             Ok(Arc::new(rows.into_iter().map(room).collect()))
         };
         self.caches().memberships_of.get_or_load(Arc::from(user_id), load).await
     }
 
-    /// `get_local_current_membership_for_user_in_room`: (membership, event id). Always read anew: a client that
-    /// just joined through another worker must not be told that it is not in the room.
+    /// `get_local_current_membership_for_user_in_room`: (membership, event id). That a user is joined may be
+    /// remembered; anything else is read anew: a client that just joined through another worker must not be told
+    /// that it is not in the room.
     pub async fn get_local_current_membership_for_user_in_room(
         &self,
         user_id: &str,
         room_id: &str,
     ) -> Result<Option<(String, Arc<str>)>, StorageError> {
+        let rooms = self.memberships_of(user_id).await?;
+        let joined = rooms.iter().find(|room| &*room.room_id == room_id && &*room.membership == "join");
+        if let Some(room) = joined {
+            return Ok(Some(("join".to_owned(), Arc::clone(&room.event_id))));
+        }
         let row: Option<(String, String)> = sqlx::query_as(
             "SELECT membership, event_id FROM local_current_membership WHERE room_id = $1 AND user_id = $2",
         )
@@ -115,15 +123,12 @@ impl Storage {
 
     /// `get_rooms_for_user`: where the user, local or remote, is joined.
     pub async fn get_rooms_for_user(&self, user_id: &str) -> Result<IdSet, StorageError> {
-        let rooms = self.caches().rooms_of.get(Arc::from(user_id), self, Self::load_rooms_of).await?;
+        let rooms = self.caches().rooms_of.get(user_id, self, Self::load_rooms_of).await?;
         Ok(rooms.unwrap_or_default())
     }
 
     /// `get_rooms_for_users`.
-    pub async fn get_rooms_for_users(
-        &self,
-        user_ids: impl IntoIterator<Item = Arc<str>>,
-    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+    pub async fn get_rooms_for_users(&self, user_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
         self.caches().rooms_of.get_many(user_ids, self, Self::load_rooms_of).await
     }
 
@@ -135,15 +140,12 @@ impl Storage {
 
     /// `get_users_in_room`: the joined ones.
     pub async fn get_users_in_room(&self, room_id: &str) -> Result<IdSet, StorageError> {
-        let users = self.caches().joined_users.get(Arc::from(room_id), self, Self::load_users_in).await?;
+        let users = self.caches().joined_users.get(room_id, self, Self::load_users_in).await?;
         Ok(users.unwrap_or_default())
     }
 
     /// `get_users_in_room`, of many rooms at once.
-    pub async fn get_users_in_rooms(
-        &self,
-        room_ids: impl IntoIterator<Item = Arc<str>>,
-    ) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
+    pub async fn get_users_in_rooms(&self, room_ids: Vec<Arc<str>>) -> Result<HashMap<Arc<str>, IdSet>, StorageError> {
         self.caches().joined_users.get_many(room_ids, self, Self::load_users_in).await
     }
 
@@ -234,8 +236,9 @@ impl Storage {
         self.caches().room_summary.get_or_load(Arc::from(room_id), load).await
     }
 
-    /// `get_users_in_room_with_profiles`: the joined users, with the profile of their member event.
-    pub async fn get_users_in_room_with_profiles(&self, room_id: &str) -> Result<Profiles, StorageError> {
+    /// `get_users_in_room_with_profiles`: the joined users, each with the profile of its member event, as a JSON
+    /// object. It is large and goes into answers as it is.
+    pub async fn get_users_in_room_with_profiles(&self, room_id: &str) -> Result<Arc<[u8]>, StorageError> {
         type Row = (String, Option<String>, Option<String>);
         let load = || async {
             let rows: Vec<Row> = sqlx::query_as(
@@ -247,10 +250,14 @@ impl Storage {
             .bind(room_id)
             .fetch_all(self.pool())
             .await?;
-            let user = |(user_id, display_name, avatar_url): Row| {
-                (Arc::from(user_id), ProfileInfo { display_name, avatar_url })
+            let profile = |(user_id, display_name, avatar_url): &Row| {
+                let profile = ProfileInfo { avatar_url: avatar_url.as_deref(), display_name: display_name.as_deref() };
+                // Texts always serialise.
+                let profile = serde_json::to_string(&profile).unwrap_or_default();
+                format!("{}:{profile}", serde_json::Value::from(user_id.as_str()))
             };
-            Ok(Arc::new(rows.into_iter().map(user).collect()))
+            let profiles: Vec<String> = rows.iter().map(profile).collect();
+            Ok(Arc::from(format!("{{{}}}", profiles.join(",")).into_bytes()))
         };
         self.caches().profiles.get_or_load(Arc::from(room_id), load).await
     }
@@ -267,7 +274,7 @@ impl Storage {
             keys.into_iter().map(|key| (key, HashSet::new())).collect();
         for (key, id) in rows {
             if let Some(ids) = found.get_mut(&*key) {
-                ids.insert(Arc::from(id));
+                ids.insert(self.texts().share(&id));
             }
         }
         Ok(found.into_iter().map(|(key, ids)| (key, Arc::new(ids))).collect())
@@ -276,6 +283,6 @@ impl Storage {
     /// The single column of a statement with one parameter.
     async fn ids(&self, statement: &'static str, key: &str) -> Result<Arc<HashSet<Arc<str>>>, StorageError> {
         let rows: Vec<(String,)> = sqlx::query_as(statement).bind(key).fetch_all(self.pool()).await?;
-        Ok(Arc::new(rows.into_iter().map(|(id,)| Arc::from(id)).collect()))
+        Ok(Arc::new(rows.into_iter().map(|(id,)| self.texts().share(&id)).collect()))
     }
 }

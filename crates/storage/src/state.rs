@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use myelin_model::state_filter::{StateFilter, StateKey, StateMap};
 
-use crate::state_groups::Texts;
 use crate::{Storage, StorageError};
 
 /// From this many named keys on, the whole current state is loaded and kept instead.
@@ -21,7 +20,7 @@ impl Storage {
                     .bind(room_id)
                     .fetch_all(self.pool())
                     .await?;
-            Ok(Arc::new(state_map(rows)))
+            Ok(Arc::new(self.state_map(rows)))
         };
         self.caches().current_state.get_or_load(Arc::from(room_id), load).await
     }
@@ -40,6 +39,20 @@ impl Storage {
             return self.current_state_ids_of(room_id, &keys).await;
         }
         Ok(filter.filter(&*self.get_partial_current_state_ids(room_id).await?))
+    }
+
+    /// The same, of no interest which id is whose.
+    pub async fn get_current_state_event_ids(
+        &self,
+        room_id: &str,
+        filter: &StateFilter,
+    ) -> Result<Vec<Arc<str>>, StorageError> {
+        if filter.concrete().is_some() {
+            return Ok(self.get_filtered_current_state_ids(room_id, filter).await?.into_values().collect());
+        }
+        let state = self.get_partial_current_state_ids(room_id).await?;
+        let wanted = state.iter().filter(|((kind, state_key), _)| filter.matches(kind, state_key));
+        Ok(wanted.map(|(_, event_id)| Arc::clone(event_id)).collect())
     }
 
     /// `get_current_state_event`, its id.
@@ -72,7 +85,7 @@ impl Storage {
         .bind(state_keys)
         .fetch_all(self.pool())
         .await?;
-        Ok(state_map(rows))
+        Ok(self.state_map(rows))
     }
 
     /// `_get_state_group_for_events`: the group of the state after each event; outliers have none.
@@ -133,11 +146,11 @@ impl Storage {
         };
         self.caches().partial_state.get_or_load((), load).await
     }
-}
 
-fn state_map(rows: Vec<(String, String, String)>) -> StateMap {
-    let mut texts = Texts::default();
-    rows.into_iter()
-        .map(|(kind, state_key, event_id)| ((texts.shared(kind), texts.shared(state_key)), Arc::from(event_id)))
-        .collect()
+    fn state_map(&self, rows: Vec<(String, String, String)>) -> StateMap {
+        let texts = self.texts();
+        rows.into_iter()
+            .map(|(kind, state_key, id)| ((texts.share(&kind), texts.share(&state_key)), texts.share(&id)))
+            .collect()
+    }
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use myelin_caches::Registry;
+use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::{MEMBER, Members, StateFilter, StateKey, StateMap};
 
 use crate::{CacheSizes, Loader, Storage, StorageError};
@@ -16,6 +16,8 @@ use crate::{CacheSizes, Loader, Storage, StorageError};
 const MAX_CHAIN: usize = 10_000;
 
 pub(crate) struct StateGroups {
+    /// Resolved: the whole state but members.
+    resolved: Cache<i64, Arc<StateMap>>,
     others: Arc<Loader<i64, Arc<Node>>>,
     members: Arc<Loader<i64, Arc<Node>>>,
     /// The member event of one user at one group, or that there is none.
@@ -34,13 +36,16 @@ type Chains = HashMap<i64, Arc<Node>>;
 impl StateGroups {
     pub(crate) fn new(sizes: &CacheSizes, registry: &Registry) -> Arc<Self> {
         const BYTES_PER_ROW: usize = 150;
+        const BYTES_PER_KEY: usize = 64;
         let weigh = |_: &i64, node: &Arc<Node>| 64 + node.delta.len() * BYTES_PER_ROW;
         let groups = Arc::new(Self {
+            resolved: Cache::new(sizes.bytes(32 << 20), |_, state| 128 + state.len() * BYTES_PER_KEY),
             others: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
             members: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
             member_at: Arc::new(Loader::new(sizes.bytes(16 << 20), |_, _| 160)),
         });
-        let [others, members, member_at] = [(); 3].map(|()| Arc::clone(&groups));
+        let [resolved, others, members, member_at] = [(); 4].map(|()| Arc::clone(&groups));
+        registry.watch("resolved_state_group", move || resolved.resolved.stats());
         registry.watch("*stateGroupCache*", move || others.others.cache().stats());
         registry.watch("*stateGroupMembersCache*", move || members.members.cache().stats());
         registry.watch("member_at_state_group", move || member_at.member_at.cache().stats());
@@ -56,13 +61,9 @@ impl Storage {
         filter: &StateFilter,
     ) -> Result<HashMap<i64, Arc<StateMap>>, StorageError> {
         let groups: HashSet<i64> = groups.iter().copied().collect();
-        let mut found: HashMap<i64, StateMap> = groups.iter().map(|group| (*group, StateMap::new())).collect();
-        if filter.wants_others() {
-            let chains = self.chains(&groups, false).await?;
-            for (group, state) in &mut found {
-                resolve(&chains, *group, filter, state);
-            }
-        }
+        let others = if filter.wants_others() { self.others_of(&groups).await? } else { HashMap::new() };
+        let wanted = |group: &i64| others.get(group).map_or_else(StateMap::new, |state| filter.filter(state));
+        let mut found: HashMap<i64, StateMap> = groups.iter().map(|group| (*group, wanted(group))).collect();
         match filter.members() {
             Members::None => {}
             Members::All => {
@@ -87,6 +88,23 @@ impl Storage {
         Ok(found.into_iter().map(|(group, state)| (group, Arc::new(state))).collect())
     }
 
+    /// The state of each group but its members.
+    async fn others_of(&self, groups: &HashSet<i64>) -> Result<HashMap<i64, Arc<StateMap>>, StorageError> {
+        let resolved = &self.caches().state_groups.resolved;
+        let known = groups.iter().filter_map(|group| Some((*group, resolved.get(group)?)));
+        let mut found: HashMap<i64, Arc<StateMap>> = known.collect();
+        let missing: HashSet<i64> = groups.iter().filter(|group| !found.contains_key(group)).copied().collect();
+        let chains = self.chains(&missing, false).await?;
+        for group in missing {
+            let mut state = StateMap::new();
+            resolve(&chains, group, &StateFilter::all(), &mut state);
+            let state = Arc::new(state);
+            resolved.insert(group, Arc::clone(&state));
+            found.insert(group, state);
+        }
+        Ok(found)
+    }
+
     /// Every node of the chains of `groups`.
     async fn chains(&self, groups: &HashSet<i64>, members: bool) -> Result<Chains, StorageError> {
         let caches = &self.caches().state_groups;
@@ -98,10 +116,9 @@ impl Storage {
             // The load brings a whole chain at once, so that each further round is answered by the cache.
             let nodes =
                 loader.get_many(wanted, self, move |storage, groups| storage.load_chains(groups, members)).await?;
+            let next: HashSet<i64> = nodes.values().filter_map(|node| node.prev).collect();
             chains.extend(nodes);
-            let missing = |group: &i64| !chains.contains_key(group);
-            let next: HashSet<i64> = chains.values().filter_map(|node| node.prev).filter(missing).collect();
-            wanted = next.into_iter().collect();
+            wanted = next.into_iter().filter(|group| !chains.contains_key(group)).collect();
             depth += 1;
         }
         Ok(chains)
@@ -164,10 +181,10 @@ impl Storage {
         };
         let rows: Vec<(i64, String, String, String)> =
             sqlx::query_as(statement).bind(groups).fetch_all(self.state_pool()).await?;
-        let mut texts = Texts::default();
+        let texts = self.texts();
         let mut deltas: HashMap<i64, Vec<_>> = HashMap::new();
         for (group, kind, state_key, event_id) in rows {
-            let row = ((texts.shared(kind), texts.shared(state_key)), texts.shared(event_id));
+            let row = ((texts.share(&kind), texts.share(&state_key)), texts.share(&event_id));
             deltas.entry(group).or_default().push(row);
         }
         Ok(deltas)
@@ -203,8 +220,9 @@ impl Storage {
         .fetch_all(self.state_pool())
         .await?;
         let mut found: HashMap<_, _> = pairs.into_iter().map(|pair| (pair, None)).collect();
+        let texts = self.texts();
         for (root, user, event_id) in rows {
-            found.insert((root, Arc::from(user)), Some(Arc::from(event_id)));
+            found.insert((root, texts.share(&user)), Some(texts.share(&event_id)));
         }
         Ok(found)
     }
@@ -222,21 +240,6 @@ fn resolve(chains: &Chains, group: i64, filter: &StateFilter, state: &mut StateM
         }
         steps += 1;
         at = node.prev.filter(|_| steps < MAX_CHAIN);
-    }
-}
-
-/// Types, users and event ids recur from group to group.
-#[derive(Default)]
-pub(crate) struct Texts(HashSet<Arc<str>>);
-
-impl Texts {
-    pub(crate) fn shared(&mut self, text: String) -> Arc<str> {
-        if let Some(known) = self.0.get(text.as_str()) {
-            return Arc::clone(known);
-        }
-        let text: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&text));
-        text
     }
 }
 

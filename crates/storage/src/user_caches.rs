@@ -50,15 +50,13 @@ impl UserCaches {
             one_time_keys: by_id(small, |_, devices| 64 + devices.len() * 200),
             fallback_keys: by_id(small, |_, devices| 64 + devices.len() * 100),
             full_presence: by_id(small, |id, _| id.len() + 64),
-            presence: Arc::new(Loader::new(small, |id: &Arc<str>, state| {
+            presence: Arc::new(Loader::new(small, |id: &Arc<str>, state: &Option<Arc<PresenceState>>| {
                 id.len() + 64 + state.as_ref().map_or(0, |_| 200)
             })),
-            unread: Arc::new(Groups::new(large, |room, _| room.len() + 64, |_, rows| 200 + rows.len() * 100)),
-            receipts: Arc::new(Groups::new(
-                large,
-                |room, _| room.len() + 64,
-                |_, receipts| 200 + receipts.iter().map(ReceiptInRoom::weight).sum::<usize>(),
-            )),
+            unread: Arc::new(Groups::new(large, |_, rows: &UnreadRows| 200 + rows.len() * 100)),
+            receipts: Arc::new(Groups::new(large, |_, receipts: &Arc<[ReceiptInRoom]>| {
+                200 + receipts.iter().map(ReceiptInRoom::weight).sum::<usize>()
+            })),
             device_changes: Arc::new(Loader::new(small, |_, changes: &RoomChanges| {
                 300 + changes.as_ref().map_or(0, |list| list.len() * 100)
             })),

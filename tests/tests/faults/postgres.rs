@@ -1,12 +1,16 @@
 //! Postgres and the way to it. Nobody's request fails: a read is tried again.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use myelin_testkit::synapse::ROLE;
 
 use crate::Fault;
-use crate::stage::Stage;
+use myelin_tests::stage::Stage;
+
+/// How long it cannot be reached; statements are tried again for half a minute.
+const AWAY: Duration = Duration::from_secs(1);
 
 pub const FAULTS: [Fault; 4] = [
     ("Postgres is restarted", restarted),
@@ -22,9 +26,9 @@ fn restarted(stage: &mut Stage) -> Result<()> {
 }
 
 fn cut(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, speech, _| {
+    let seen = stage.through(&[stage.myelin.port], |stage, _, _| {
         stage.postgres.cut();
-        speech.wait_rounds(3)?;
+        thread::sleep(AWAY);
         stage.postgres.mend();
         Ok(())
     })?;
@@ -33,11 +37,11 @@ fn cut(stage: &mut Stage) -> Result<()> {
 }
 
 fn out_of_connections(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, speech, _| {
+    let seen = stage.through(&[stage.myelin.port], |stage, _, _| {
         let sql = |text: &str| stage.synapse.postgres.query("synapse", text);
         sql(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT 0"))?;
         sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'"))?;
-        speech.wait_rounds(3)?;
+        thread::sleep(AWAY);
         sql(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1"))?;
         Ok(())
     })?;

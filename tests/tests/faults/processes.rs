@@ -11,7 +11,7 @@ use myelin_testkit::synapse::SERVER_NAME;
 use myelin_tests::talker::ok;
 
 use crate::Fault;
-use crate::stage::{Myelin, PATIENCE, Stage};
+use myelin_tests::stage::{Myelin, PATIENCE, Stage};
 
 pub const FAULTS: [Fault; 7] = [
     ("the main process is restarted", main_restarted),

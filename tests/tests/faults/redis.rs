@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use anyhow::{Result, ensure};
 
 use crate::Fault;
-use crate::stage::Stage;
+use myelin_tests::stage::Stage;
 
 pub const FAULTS: [Fault; 4] = [
     ("nothing breaks, and every writer is followed", nothing),

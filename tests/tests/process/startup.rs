@@ -51,6 +51,10 @@ fn refused_configurations(synapse: &Synapse) -> Result<()> {
         ensure!(message.contains(&place) && message.contains(reason), "{extra}: {message}");
         ensure!(message.trim_end().lines().count() == 1, "more than the reason: {message}");
     }
+    // What only the database's client knows is found a little later.
+    let arguments = "database: {name: psycopg2, args: {nonsense: 1}}\n";
+    let message = refusal(command(synapse, "refused", free_port()?, arguments)?)?;
+    ensure!(message.contains("refused.yaml: database.args.nonsense: is not supported"), "{message}");
     let message = refusal(command(synapse, "broken", free_port()?, "a: [\n")?)?;
     ensure!(message.contains("broken.yaml: ") && message.contains("line"), "{message}");
     Ok(())

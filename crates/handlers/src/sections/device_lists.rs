@@ -44,16 +44,13 @@ impl Handlers {
         }
         let mut left = changes.newly_left_users.clone();
         left.extend(self.users_in(changes.newly_left_rooms).await?);
-        let rooms = self.storage.get_rooms_for_users(left.iter().cloned()).await?;
-        left.retain(|other| {
-            let rooms = rooms.get(other).into_iter().flat_map(|rooms| rooms.iter());
-            !rooms.into_iter().any(|room_id| changes.joined_rooms.contains(room_id))
-        });
+        let rooms = self.storage.get_rooms_for_users(left.iter().cloned().collect()).await?;
+        left.retain(|other| rooms.get(other).is_none_or(|rooms| rooms.is_disjoint(changes.joined_rooms)));
         Ok(DeviceLists { changed, left })
     }
 
     async fn users_in(&self, room_ids: &Ids) -> Result<Ids> {
-        let rooms = self.storage.get_users_in_rooms(room_ids.iter().cloned()).await?;
+        let rooms = self.storage.get_users_in_rooms(room_ids.iter().cloned().collect()).await?;
         Ok(rooms.values().flat_map(|users| users.iter().cloned()).collect())
     }
 
@@ -72,11 +69,13 @@ impl Handlers {
         // Their own devices, also of users without rooms.
         let mut users = Ids::from([Arc::clone(user_id)]);
         let mut changed = Ids::new();
-        match self.storage.device_list_changes_in_rooms(&rooms, lower, upper).await? {
-            Some(found) => changed = found,
+        if let Some(found) = self.storage.device_list_changes_in_rooms(&rooms, lower, upper).await? {
+            changed = found;
+        } else {
             // Too long ago: everybody the user shares a room with is looked at.
             // Synapse: also in rooms that are left out of /sync.
-            None => users.extend(self.users_in(&*self.storage.get_rooms_for_user(user_id).await?).await?),
+            let rooms = self.storage.get_rooms_for_user(user_id).await?;
+            users.extend(self.users_in(&rooms).await?);
         }
         let users = self.live.may_have_changed_of(Changed::UserDeviceList, &users, lower.base);
         changed.extend(self.storage.get_users_whose_devices_changed(&users, lower, upper).await?);

@@ -44,7 +44,7 @@ impl Handlers {
             }
         }
         let mut extra: HashSet<Arc<str>> = newly_joined_or_invited_users.clone();
-        for users in self.storage.get_users_in_rooms(newly_joined_rooms.iter().cloned()).await?.values() {
+        for users in self.storage.get_users_in_rooms(newly_joined_rooms.iter().cloned().collect()).await?.values() {
             extra.extend(users.iter().cloned());
         }
         extra.remove(user_id);
@@ -64,7 +64,7 @@ impl Handlers {
             let seen = shared.into_iter().filter(|(other, theirs)| other == user_id || shares(theirs));
             return Ok(seen.map(|(other, _)| other).collect());
         }
-        let rooms = rooms.iter().filter(|room_id| counts(room_id)).cloned();
+        let rooms: Vec<Arc<str>> = rooms.iter().filter(|room_id| counts(room_id)).cloned().collect();
         let mut users: HashSet<Arc<str>> = HashSet::new();
         for joined in self.storage.get_users_in_rooms(rooms).await?.values() {
             users.extend(joined.iter().cloned());

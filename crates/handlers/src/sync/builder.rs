@@ -7,7 +7,6 @@ use std::sync::Arc;
 use myelin_live::Changed;
 use myelin_model::{Event, MatrixError, StreamToken};
 use myelin_storage::GetEvents;
-use serde_json::Value;
 
 use super::lazy::DeviceKey;
 use super::rooms::Rooms;
@@ -139,7 +138,7 @@ impl Handlers {
             if event.position.stream < before.room.position().base {
                 continue;
             }
-            if event.membership().as_deref() != Some("join") {
+            if event.membership() != Some("join") {
                 joined.remove(room_id);
             } else if self.storage.get_users_in_room(room_id).await?.contains(&user_id) {
                 joined.insert(Arc::clone(room_id));
@@ -200,7 +199,7 @@ impl Handlers {
             .map(|joined| &joined.room)
             .flat_map(|room| room.state.values().chain(room.timeline.events.iter().map(|visible| &visible.event)))
             .collect();
-        let gone = events.iter().filter(|event| matches!(event.membership().as_deref(), Some("leave" | "ban")));
+        let gone = events.iter().filter(|event| matches!(event.membership(), Some("leave" | "ban")));
         let ids: Vec<Arc<str>> = gone.filter_map(|event| replaces(event)).map(Arc::from).collect();
         let prev = self.storage.get_events(&ids, GetEvents::default()).await?;
         // Synapse: the last event of all rooms counts, in whatever order they were finished. Who joined one room and
@@ -221,7 +220,7 @@ impl Handlers {
 
 /// The event that this one took the place of.
 fn replaces(event: &Event) -> Option<&str> {
-    event.unsigned.get("replaces_state").and_then(Value::as_str)
+    event.unsigned.replaces_state.as_deref()
 }
 
 /// Whose membership of the joined rooms changed.
@@ -236,12 +235,12 @@ impl UserChanges {
     /// The later of two changes counts. `prev` knows events that were replaced.
     fn note(&mut self, event: &Event, prev: &HashMap<Arc<str>, Arc<Event>>) {
         let (Some(membership), Some(user_id)) = (event.membership(), &event.state_key) else { return };
-        if matches!(&*membership, "join" | "invite" | "knock") {
+        if matches!(membership, "join" | "invite" | "knock") {
             self.joined.insert(Arc::clone(user_id));
             self.left.remove(user_id);
         } else {
             let before = replaces(event).and_then(|event_id| prev.get(event_id)).and_then(|event| event.membership());
-            if before.as_deref() == Some("join") {
+            if before == Some("join") {
                 self.left.insert(Arc::clone(user_id));
             }
             self.joined.remove(user_id);

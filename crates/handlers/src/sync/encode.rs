@@ -81,7 +81,7 @@ impl Handlers {
 
         let mut out = Vec::with_capacity(1024 + 8192 * (result.joined.len() + result.archived.len()));
         let mut body = Object::begin(&mut out);
-        body.value("next_batch", &self.write_token(&result.next_batch)?);
+        body.value("next_batch", &self.write_token(&result.next_batch).await?);
         if !result.account_data.is_empty() {
             body.items("account_data", &result.account_data);
         }
@@ -174,7 +174,7 @@ impl Handlers {
         let events = self.serialize_events(&events, now_ms, options, &timeline.bundles).await?;
         let mut written = Object::begin(object.key("timeline"));
         written.key("events").extend_from_slice(&events);
-        written.value("prev_batch", &self.write_token(&timeline.prev_batch)?);
+        written.value("prev_batch", &self.write_token(&timeline.prev_batch).await?);
         written.value("limited", &timeline.limited);
         written.end();
         object.events(if config.use_state_after { "org.matrix.msc4222.state_after" } else { "state" }, &state);
@@ -211,9 +211,19 @@ impl Handlers {
         }
     }
 
-    /// A token's text. Positions come from writers that the database knows.
-    pub fn write_token(&self, token: &StreamToken) -> Result<String> {
-        token.write(&self.storage.instances()).map_err(|error| MatrixError::internal(error.to_string()))
+    /// A token's text. A writer that no token named before gets its number now.
+    pub async fn write_token(&self, token: &StreamToken) -> Result<String> {
+        let mut instances = self.storage.instances();
+        loop {
+            let unknown = match token.write(&instances) {
+                Ok(text) => return Ok(text),
+                Err(unknown) => unknown,
+            };
+            instances = self.storage.add_instance(&unknown.0).await?;
+            if instances.id(&unknown.0).is_none() {
+                return Err(MatrixError::internal(unknown.to_string()));
+            }
+        }
     }
 }
 

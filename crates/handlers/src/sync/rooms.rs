@@ -151,7 +151,9 @@ impl Handlers {
         ignored: &HashSet<Arc<str>>,
         changes: &mut RoomChanges,
     ) -> Result<()> {
-        let membership = |event: &Arc<Event>| event.membership().unwrap_or_default();
+        fn membership(event: &Event) -> &str {
+            event.membership().unwrap_or_default()
+        }
         let non_joins: Vec<&Arc<Event>> = events.iter().filter(|event| membership(event) != "join").collect();
         let has_join = non_joins.len() != events.len();
         let joined = sync.joined_room_ids.contains(room_id);
@@ -170,12 +172,12 @@ impl Handlers {
         if membership(last) != "join" && (has_join || was_joined) {
             changes.newly_left.insert(Arc::clone(room_id));
         }
-        match &*membership(last_non_join) {
+        match membership(last_non_join) {
             "invite" if !ignored.contains(&last_non_join.sender) => changes.invited.push(Arc::clone(last_non_join)),
             "knock" => changes.knocked.push(Arc::clone(last_non_join)),
             _ => {}
         }
-        let left = non_joins.iter().rev().find(|event| matches!(&*membership(event), "leave" | "ban"));
+        let left = non_joins.iter().rev().find(|event| matches!(membership(event), "leave" | "ban"));
         let Some(left) = left.filter(|left| !left.position.is_at_most(&since.room.position())) else {
             return Ok(());
         };
@@ -200,7 +202,7 @@ impl Handlers {
         let state = self.state_ids_at(room_id, at, &filter).await?;
         let Some(event_id) = state.get(&key) else { return Ok(false) };
         let event = self.storage.get_event(event_id).await?;
-        Ok(event.is_some_and(|event| event.membership().as_deref() == Some("join")))
+        Ok(event.is_some_and(|event| event.membership() == Some("join")))
     }
 
     /// Every joined room: there may be other news than events.

@@ -174,7 +174,7 @@ impl Handlers {
         }
         let mut previous = self.storage.last_event_in_room_before(room_id, &since.room.position()).await?;
         for visible in &timeline.events {
-            let linear = match (visible.event.prev_event_ids.as_slice(), &previous) {
+            let linear = match (visible.event.prev_event_ids().as_slice(), &previous) {
                 ([only], Some(previous)) => only == previous,
                 _ => false,
             };
@@ -209,12 +209,12 @@ impl Handlers {
         let missing = |user: &Arc<str>| !state.contains_key(&(Arc::from(MEMBER), Arc::clone(user)));
         let users: Vec<_> = members.iter().filter(|user| missing(user)).cloned().collect();
         let first_by = |user: &Arc<str>| timeline.events.iter().map(|v| &v.event).find(|e| e.sender == *user);
-        let auth_ids: Vec<_> = users.iter().filter_map(first_by).flat_map(|e| e.auth_event_ids.clone()).collect();
+        let auth_ids: Vec<_> = users.iter().filter_map(first_by).flat_map(|e| e.auth_event_ids()).collect();
         let auth = self.storage.get_events(&auth_ids, GetEvents::default()).await?;
         for user in users {
             let Some(event) = first_by(&user) else { continue };
             let membership = event
-                .auth_event_ids
+                .auth_event_ids()
                 .iter()
                 .filter_map(|id| auth.get(id))
                 .find(|candidate| &*candidate.kind == MEMBER && candidate.state_key.as_deref() == Some(&*user));

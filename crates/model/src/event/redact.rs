@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::Map;
 
 use super::Event;
 
@@ -34,28 +34,19 @@ impl Event {
     #[must_use]
     pub fn prune(&self, redacted_by: Option<Arc<str>>) -> Self {
         let v11 = self.room_version.updated_redaction_rules;
+        let content = self.pruned_content();
+        let redacts = self.redacts.clone().filter(|_| v11);
         let keep = |key: &str| KEPT.contains(&key) || (!v11 && KEPT_BEFORE_V11.contains(&key));
-        let pdu = self.pdu.iter().filter(|(key, _)| keep(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        let unsigned = ["age_ts", "replaces_state"]
-            .into_iter()
-            .filter_map(|key| Some((key.to_owned(), self.unsigned.get(key)?.clone())))
-            .collect();
-        Self {
-            pdu: Arc::new(pdu),
-            content: self.pruned_content(),
-            unsigned: Arc::new(unsigned),
-            redacts: self.redacts.clone().filter(|_| v11),
-            redacted_by,
-            ..self.clone()
-        }
+        let text = self.text.pruned(&self.event_id, &content, redacts.as_deref(), keep);
+        Self { text, unsigned: self.unsigned.prune(), redacts, redacted_by, replaced: None, ..self.clone() }
     }
 
-    fn pruned_content(&self) -> Arc<RawValue> {
+    fn pruned_content(&self) -> String {
         let version = self.room_version;
         let v11 = version.updated_redaction_rules;
         let content = self.content_value();
         if &*self.kind == "m.room.create" && v11 {
-            return Arc::clone(&self.content);
+            return self.content().to_owned();
         }
         let mut kept = Map::new();
         let mut keep = |keys: &[&str]| {
@@ -73,7 +64,7 @@ impl Event {
                 }
                 if let Some(signed) = content.get("third_party_invite").and_then(|v| v.get("signed")).filter(|_| v11) {
                     let invite = Map::from_iter([("signed".to_owned(), signed.clone())]);
-                    kept.insert("third_party_invite".to_owned(), Value::Object(invite));
+                    kept.insert("third_party_invite".to_owned(), invite.into());
                 }
             }
             "m.room.create" => keep(&["creator"]),
@@ -94,7 +85,6 @@ impl Event {
             "m.room.redaction" if v11 => keep(&["redacts"]),
             _ => {}
         }
-        // A map of JSON values always serialises.
-        serde_json::value::to_raw_value(&kept).map_or_else(|_| Arc::clone(&self.content), Arc::from)
+        serde_json::Value::Object(kept).to_string()
     }
 }

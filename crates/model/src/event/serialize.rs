@@ -1,13 +1,13 @@
 //! An event as a client sees it. Answers to `synapse/events/utils.py` (`SerializeEventConfig`) and to the
 //! native serializer behind it.
 
-use std::borrow::Cow;
+use std::io::Write as _;
 
-use serde::ser::{SerializeMap, Serializer as _};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Event;
+use super::text::{SERVER_KEYS, write_key, write_member, write_text};
 use crate::Requester;
 
 /// Which shape a route gives its events.
@@ -45,13 +45,9 @@ pub struct EventExtras<'a> {
     pub membership: Option<&'a str>,
     /// The redaction that this event was pruned for, if it can be shown.
     pub redacted_because: Option<&'a Event>,
-    /// `unsigned.m.relations`.
-    pub aggregations: Option<Value>,
+    /// `unsigned.m.relations`, as JSON.
+    pub aggregations: Option<String>,
 }
-
-/// Dropped by every client format.
-const SERVER_KEYS: [&str; 8] =
-    ["auth_events", "prev_events", "hashes", "signatures", "depth", "origin", "prev_state", "unsigned"];
 
 /// Copied from `unsigned` to the top level by the older format.
 const V1_COPIES: [&str; 6] =
@@ -59,7 +55,7 @@ const V1_COPIES: [&str; 6] =
 
 /// One event's JSON for a client, as text.
 pub fn to_client_json(event: &Event, now_ms: i64, options: &SerializeOptions<'_>, extras: EventExtras<'_>) -> String {
-    let mut out = Vec::with_capacity(event.content.get().len() + 512);
+    let mut out = Vec::with_capacity(event.text.len() + 256);
     write_client_json(&mut out, event, now_ms, options, extras);
     // serde_json writes UTF-8 only.
     String::from_utf8(out).unwrap_or_default()
@@ -71,65 +67,159 @@ pub fn write_client_json(
     event: &Event,
     now_ms: i64,
     options: &SerializeOptions<'_>,
-    extras: EventExtras<'_>,
+    mut extras: EventExtras<'_>,
 ) {
-    let EventExtras { membership, redacted_because, aggregations } = extras;
-    let mut unsigned = unsigned(event, now_ms, options);
-    add_to_unsigned(&mut unsigned, event, options, membership);
-    if let Some(redacted_by) = &event.redacted_by
-        && let Some(redaction) = redacted_because
+    let Some(paths) = options.event_fields else { return write_whole(out, event, now_ms, options, &extras) };
+    let aggregations = extras.aggregations.take();
+    let mut whole = Vec::new();
+    write_whole(&mut whole, event, now_ms, options, &extras);
+    let whole = serde_json::from_slice(&whole).unwrap_or_default();
+    let mut kept = only_fields(&whole, paths);
+    if let Some(aggregations) = aggregations
+        && let Some(unsigned) = kept.entry("unsigned").or_insert_with(|| Map::new().into()).as_object_mut()
     {
-        unsigned.insert("redacted_by".to_owned(), Value::from(&**redacted_by));
-        let text = to_client_json(redaction, now_ms, options, EventExtras::default());
-        unsigned.insert("redacted_because".to_owned(), serde_json::from_str(&text).unwrap_or_default());
+        unsigned.insert("m.relations".to_owned(), serde_json::from_str(&aggregations).unwrap_or_default());
     }
-    let copies: Vec<(&str, Value)> = match options.format {
-        EventFormat::V1 => V1_COPIES.iter().filter_map(|key| Some((*key, unsigned.get(*key)?.clone()))).collect(),
-        _ => Vec::new(),
-    };
-    let fields =
-        Fields { event, format: options.format, content: content(event), unsigned: &unsigned, copies: &copies };
-    match (options.event_fields, aggregations) {
+    drop(serde_json::to_writer(out, &kept));
+}
+
+/// A value of `unsigned`.
+enum Piece<'a> {
+    Number(i64),
+    Text(&'a str),
+    /// JSON, ready to be copied.
+    Json(&'a str),
+    Written(String),
+    Value(&'a Value),
+}
+
+impl Piece<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
-        (None, None) => drop(fields.write(out)),
-        (None, Some(aggregations)) => {
-            let mut unsigned = unsigned.clone();
-            unsigned.insert("m.relations".to_owned(), aggregations);
-            drop(Fields { unsigned: &unsigned, ..fields }.write(out));
-        }
-        (Some(paths), aggregations) => {
-            let mut whole = Vec::new();
-            drop(fields.write(&mut whole));
-            let whole = serde_json::from_slice(&whole).unwrap_or_default();
-            let mut kept = only_fields(&whole, paths);
-            if let Some(aggregations) = aggregations
-                && let Some(unsigned) = kept.entry("unsigned").or_insert_with(|| Map::new().into()).as_object_mut()
-            {
-                unsigned.insert("m.relations".to_owned(), aggregations);
-            }
-            drop(serde_json::to_writer(out, &kept));
+        match self {
+            Self::Number(number) => drop(write!(out, "{number}")),
+            Self::Text(text) => write_text(out, text),
+            Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Written(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Value(value) => drop(serde_json::to_writer(out, value)),
         }
     }
 }
 
-fn unsigned(event: &Event, now_ms: i64, options: &SerializeOptions<'_>) -> Map<String, Value> {
-    let mut unsigned = (*event.unsigned).clone();
-    if let Some(age_ts) = unsigned.remove("age_ts").as_ref().and_then(Value::as_i64) {
-        unsigned.insert("age".to_owned(), now_ms.saturating_sub(age_ts).into());
+/// `unsigned` in the making; a key that is put in again replaces the stored one.
+struct Pieces<'a>(Vec<(&'a str, Piece<'a>)>);
+
+impl<'a> Pieces<'a> {
+    fn put(&mut self, key: &'a str, piece: Piece<'a>) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some(entry) => entry.1 = piece,
+            None => self.0.push((key, piece)),
+        }
+    }
+}
+
+fn write_whole(
+    out: &mut Vec<u8>,
+    event: &Event,
+    now_ms: i64,
+    options: &SerializeOptions<'_>,
+    extras: &EventExtras<'_>,
+) {
+    let pieces = unsigned(event, now_ms, options, extras);
+    let format = options.format;
+    out.push(b'{');
+    out.extend_from_slice(event.text.client().as_bytes());
+    let is_v12_create = event.room_version.room_id_from_create && &*event.kind == "m.room.create";
+    // Synapse: the create event of version 12 has its room id put back in every format.
+    if format != EventFormat::V2WithoutRoomId || (is_v12_create && event.state_key.is_some()) {
+        write_member(out, "room_id", &event.room_id);
+    }
+    if format == EventFormat::V1 {
+        write_member(out, "user_id", &event.sender);
+    }
+    out.extend_from_slice(br#","unsigned":{"#);
+    for (index, (key, piece)) in pieces.0.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_key(out, key);
+        piece.write(out);
+    }
+    if let Some(aggregations) = &extras.aggregations {
+        if !pieces.0.is_empty() {
+            out.push(b',');
+        }
+        write_key(out, "m.relations");
+        out.extend_from_slice(aggregations.as_bytes());
+    }
+    out.push(b'}');
+    let copied = |key: &str| format == EventFormat::V1 && V1_COPIES.contains(&key);
+    for (key, piece) in pieces.0.iter().filter(|(key, _)| copied(key)) {
+        out.push(b',');
+        write_key(out, key);
+        piece.write(out);
+    }
+    if format == EventFormat::Raw {
+        if !event.text.server().is_empty() {
+            out.push(b',');
+            out.extend_from_slice(event.text.server().as_bytes());
+        }
+    } else if event.text.odd {
+        let is_copied = |key: &str| copied(key) && pieces.0.iter().any(|(known, _)| *known == key);
+        let hidden =
+            |key: &str| SERVER_KEYS.contains(&key) || (format == EventFormat::V1 && key == "user_id") || is_copied(key);
+        for (key, value) in event.text.server_keys().iter().filter(|(key, _)| !hidden(key)) {
+            out.push(b',');
+            write_key(out, key);
+            out.extend_from_slice(RawValue::get(value).as_bytes());
+        }
+    }
+    out.push(b'}');
+}
+
+fn unsigned<'a>(event: &'a Event, now_ms: i64, options: &SerializeOptions<'_>, extras: &EventExtras<'a>) -> Pieces<'a> {
+    let stripped = |key: &str| matches!(key, "invite_room_state" | "knock_room_state");
+    let shown = |key: &str| options.include_stripped_room_state || !stripped(key);
+    let stored = event.unsigned.others().filter(|(key, _)| shown(key));
+    let mut pieces = Pieces(Vec::with_capacity(8));
+    pieces.0.extend(stored.map(|(key, value)| (key.as_str(), Piece::Value(value))));
+    if let Some(age_ts) = event.unsigned.age_ts {
+        pieces.put("age", Piece::Number(now_ms.saturating_sub(age_ts)));
+    }
+    if let Some(replaces_state) = &event.unsigned.replaces_state {
+        pieces.put("replaces_state", Piece::Text(replaces_state));
+    }
+    if let Some(replaced) = &event.replaced {
+        pieces.put("prev_content", Piece::Json(replaced.content()));
+        pieces.put("prev_sender", Piece::Text(&replaced.sender));
     }
     if let Some(requester) = options.requester.filter(|requester| requester.user_id == event.sender) {
         if let Some(txn_id) = event.internal.txn_id.as_ref().filter(|_| sent_by_this_device(event, requester)) {
-            unsigned.insert("transaction_id".to_owned(), Value::from(&**txn_id));
+            pieces.put("transaction_id", Piece::Text(txn_id));
         }
         if let Some(delay_id) = &event.internal.delay_id {
-            unsigned.insert("org.matrix.msc4140.delay_id".to_owned(), Value::from(&**delay_id));
+            pieces.put("org.matrix.msc4140.delay_id", Piece::Text(delay_id));
         }
     }
-    if !options.include_stripped_room_state {
-        unsigned.remove("invite_room_state");
-        unsigned.remove("knock_room_state");
+    if options.include_admin_metadata {
+        if event.internal.soft_failed {
+            pieces.put("io.element.synapse.soft_failed", Piece::Json("true"));
+        }
+        if event.internal.policy_server_spammy {
+            pieces.put("io.element.synapse.policy_server_spammy", Piece::Json("true"));
+        }
     }
-    unsigned
+    if let Some(membership) = extras.membership {
+        pieces.put("membership", Piece::Text(membership));
+    }
+    if let (Some(redacted_by), Some(redaction)) = (&event.redacted_by, extras.redacted_because) {
+        // Synapse: `event_fields` chooses from the outer event alone.
+        let whole = SerializeOptions { event_fields: None, ..*options };
+        let redaction = to_client_json(redaction, now_ms, &whole, EventExtras::default());
+        pieces.put("redacted_by", Piece::Text(redacted_by));
+        pieces.put("redacted_because", Piece::Written(redaction));
+    }
+    pieces
 }
 
 /// Events from before device ids were stored are recognised by their access token.
@@ -139,85 +229,6 @@ fn sent_by_this_device(event: &Event, requester: &Requester) -> bool {
     }
     let same_token = event.internal.token_id.is_some() && event.internal.token_id == requester.access_token_id;
     same_token || requester.is_guest || requester.app_service.is_some()
-}
-
-fn add_to_unsigned(
-    unsigned: &mut Map<String, Value>,
-    event: &Event,
-    options: &SerializeOptions<'_>,
-    membership: Option<&str>,
-) {
-    if options.include_admin_metadata {
-        if event.internal.soft_failed {
-            unsigned.insert("io.element.synapse.soft_failed".to_owned(), true.into());
-        }
-        if event.internal.policy_server_spammy {
-            unsigned.insert("io.element.synapse.policy_server_spammy".to_owned(), true.into());
-        }
-    }
-    if let Some(membership) = membership {
-        unsigned.insert("membership".to_owned(), membership.into());
-    }
-}
-
-/// Redactions carry `redacts` in both places, whatever their room version.
-fn content(event: &Event) -> Cow<'_, RawValue> {
-    let Some(redacts) = redaction_target(event) else { return Cow::Borrowed(&event.content) };
-    let mut content = event.content_value();
-    content.insert("redacts".to_owned(), redacts.into());
-    match serde_json::value::to_raw_value(&content) {
-        Ok(raw) => Cow::Owned(raw),
-        Err(_) => Cow::Borrowed(&event.content),
-    }
-}
-
-fn redaction_target(event: &Event) -> Option<&str> {
-    event.redacts.as_deref().filter(|_| &*event.kind == "m.room.redaction")
-}
-
-struct Fields<'a> {
-    event: &'a Event,
-    format: EventFormat,
-    content: Cow<'a, RawValue>,
-    unsigned: &'a Map<String, Value>,
-    copies: &'a [(&'a str, Value)],
-}
-
-impl Fields<'_> {
-    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        let event = self.event;
-        let client = self.format != EventFormat::Raw;
-        let mut serializer = serde_json::Serializer::new(out);
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("event_id", &*event.event_id)?;
-        map.serialize_entry("content", &self.content)?;
-        map.serialize_entry("unsigned", self.unsigned)?;
-        let is_v12_create = event.room_version.room_id_from_create && &*event.kind == "m.room.create";
-        // Synapse: the create event of version 12 has its room id put back in every format.
-        if self.format != EventFormat::V2WithoutRoomId || (is_v12_create && event.state_key.is_some()) {
-            map.serialize_entry("room_id", &*event.room_id)?;
-        }
-        if let Some(redacts) = redaction_target(event) {
-            map.serialize_entry("redacts", redacts)?;
-        }
-        if self.format == EventFormat::V1 {
-            map.serialize_entry("user_id", &*event.sender)?;
-        }
-        let written = |key: &str| {
-            matches!(key, "event_id" | "content" | "unsigned" | "room_id")
-                || (key == "redacts" && redaction_target(event).is_some())
-                || (self.format == EventFormat::V1 && key == "user_id")
-                || (client && SERVER_KEYS.contains(&key))
-                || self.copies.iter().any(|(copied, _)| *copied == key)
-        };
-        for (key, value) in event.pdu.iter().filter(|(key, _)| !written(key)) {
-            map.serialize_entry(key, value)?;
-        }
-        for (key, value) in self.copies {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
 }
 
 /// `only_fields`: what the given paths lead to.
@@ -244,5 +255,128 @@ fn copy_field(from: &Map<String, Value>, to: &mut Map<String, Value>, path: &[St
     copy_field(inner, &mut child, rest);
     if !child.is_empty() {
         to.insert(key.clone(), Value::Object(child));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::StoredEvent;
+    use crate::position::EventPosition;
+    use crate::room_version::RoomVersion;
+
+    fn event(version: &str, json: &Value) -> Event {
+        let stored = StoredEvent {
+            event_id: "$e".into(),
+            json: &json.to_string(),
+            internal_metadata: r#"{"txn_id":"t","device_id":"D"}"#,
+            format_version: RoomVersion::find(version).map(|version| version.event_format.into()),
+            room_version: Some(version),
+            position: EventPosition { instance: "master".into(), stream: 7 },
+            outlier: false,
+            rejected_reason: None,
+        };
+        Event::from_stored(stored, share).unwrap()
+    }
+
+    fn share(text: &str) -> Arc<str> {
+        Arc::from(text)
+    }
+
+    fn shown(event: &Event, format: EventFormat, extras: EventExtras<'_>) -> Value {
+        let options = SerializeOptions { format, ..SerializeOptions::default() };
+        serde_json::from_str(&to_client_json(event, 100, &options, extras)).unwrap()
+    }
+
+    fn name() -> Value {
+        json!({
+            "type": "m.room.name", "state_key": "", "room_id": "!r", "sender": "@a:t", "content": {"name": "\"x\""},
+            "origin_server_ts": 5, "depth": 3, "auth_events": ["$a"], "prev_events": ["$p"], "hashes": {}, "custom": 1,
+            "signatures": {}, "unsigned": {"age_ts": 60, "replaces_state": "$old", "invite_room_state": []},
+        })
+    }
+
+    #[test]
+    fn each_format() {
+        let event = event("10", &name());
+        let unsigned = json!({"age": 40, "replaces_state": "$old", "membership": "join", "m.relations": {"x": 1}});
+        let extras = || EventExtras {
+            membership: Some("join"),
+            aggregations: Some(r#"{"x":1}"#.to_owned()),
+            ..EventExtras::default()
+        };
+        let mut expected = json!({
+            "type": "m.room.name", "state_key": "", "sender": "@a:t", "content": {"name": "\"x\""}, "event_id": "$e",
+            "origin_server_ts": 5, "custom": 1, "unsigned": unsigned,
+        });
+        assert_eq!(shown(&event, EventFormat::V2WithoutRoomId, extras()), expected);
+        expected["room_id"] = "!r".into();
+        assert_eq!(shown(&event, EventFormat::V2, extras()), expected);
+        let mut raw = expected.clone();
+        for key in ["depth", "auth_events", "prev_events", "hashes", "signatures"] {
+            raw[key] = name()[key].clone();
+        }
+        assert_eq!(shown(&event, EventFormat::Raw, extras()), raw);
+        for (key, value) in [("user_id", json!("@a:t")), ("age", json!(40)), ("replaces_state", json!("$old"))] {
+            expected[key] = value;
+        }
+        assert_eq!(shown(&event, EventFormat::V1, extras()), expected);
+    }
+
+    #[test]
+    fn what_was_replaced() {
+        let mut old = name();
+        old["content"] = json!({"name": "old", "n": 1e3});
+        let event = event("10", &name()).with_replaced(Arc::new(self::event("10", &old)));
+        let shown = shown(&event, EventFormat::V1, EventExtras::default());
+        assert_eq!((&shown["prev_content"], &shown["unsigned"]["prev_content"]), (&old["content"], &old["content"]));
+        assert_eq!(shown["unsigned"]["prev_sender"], "@a:t");
+        assert_eq!(event.prev_content_str("name").as_deref(), Some("old"));
+    }
+
+    #[test]
+    fn keys_that_a_format_writes_itself() {
+        let mut json = name();
+        json["user_id"] = "@other:t".into();
+        json["age"] = 7.into();
+        json["prev_content"] = "p".into();
+        let event = event("10", &json);
+        let newer = shown(&event, EventFormat::V2, EventExtras::default());
+        assert_eq!((&newer["user_id"], &newer["age"], &newer["depth"]), (&json["user_id"], &json["age"], &Value::Null));
+        let older = shown(&event, EventFormat::V1, EventExtras::default());
+        assert_eq!((&older["user_id"], &older["age"]), (&"@a:t".into(), &40.into()));
+        assert_eq!(older["prev_content"], "p");
+    }
+
+    #[test]
+    fn redactions_and_what_they_leave() {
+        let json = json!({
+            "type": "m.room.redaction", "room_id": "!r", "sender": "@a:t", "content": {"reason": "r"}, "redacts": "$x",
+            "depth": 1, "prev_events": [], "auth_events": [], "unsigned": {},
+        });
+        let redaction = event("10", &json);
+        let shown = |event: &Event, extras| shown(event, EventFormat::V2, extras);
+        let whole = shown(&redaction, EventExtras::default());
+        assert_eq!((&whole["redacts"], &whole["content"]["redacts"]), (&"$x".into(), &"$x".into()));
+        let pruned = event("10", &name()).prune(Some("$e".into()));
+        let extras = EventExtras { redacted_because: Some(&redaction), ..EventExtras::default() };
+        let pruned = shown(&pruned, extras);
+        assert_eq!(pruned["unsigned"]["redacted_because"], whole);
+        assert_eq!((&pruned["content"], &pruned["custom"]), (&json!({}), &Value::Null));
+        assert_eq!(pruned["unsigned"]["redacted_by"], "$e");
+    }
+
+    #[test]
+    fn some_fields() {
+        let paths = [vec!["content".to_owned(), "name".to_owned()], vec!["unsigned".to_owned(), "age".to_owned()]];
+        let options = SerializeOptions { event_fields: Some(&paths), ..SerializeOptions::default() };
+        let extras = EventExtras { aggregations: Some("{}".to_owned()), ..EventExtras::default() };
+        let shown = to_client_json(&event("10", &name()), 100, &options, extras);
+        let expected = json!({"content": {"name": "\"x\""}, "unsigned": {"age": 40, "m.relations": {}}});
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), expected);
     }
 }

@@ -1,12 +1,12 @@
 //! An event from the columns it is stored in. Answers to `make_event_from_dict` in `synapse/events/`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::text::{RawKeys, Text, field};
+use super::unsigned::Unsigned;
 use super::{Event, InternalMetadata};
 use crate::position::EventPosition;
 use crate::room_version::RoomVersion;
@@ -39,63 +39,53 @@ pub enum UnreadableEvent {
     WrongFormat { expected: u8, found: i32 },
 }
 
-type RawKeys<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
 impl Event {
-    pub fn from_stored(stored: StoredEvent<'_>) -> Result<Self, UnreadableEvent> {
+    /// `share` makes one text of equal ones: rooms, users and types recur.
+    pub fn from_stored(stored: StoredEvent<'_>, share: impl Fn(&str) -> Arc<str>) -> Result<Self, UnreadableEvent> {
         let mut keys: RawKeys<'_> =
             serde_json::from_str(stored.json).map_err(|_| UnreadableEvent::Malformed("json"))?;
         let mut internal: InternalMetadata = serde_json::from_str(stored.internal_metadata)
             .map_err(|_| UnreadableEvent::Malformed("internal_metadata"))?;
         internal.outlier = stored.outlier;
-        let kind: Arc<str> = text(&keys, "type")?.ok_or(UnreadableEvent::Malformed("type"))?;
+        let kind = text(&keys, "type")?.ok_or(UnreadableEvent::Malformed("type"))?;
         let room_version = room_version(&stored, &kind)?;
-        let content = keys.remove("content").ok_or(UnreadableEvent::Malformed("content"))?;
+        let content = keys.remove("content").ok_or(UnreadableEvent::Malformed("content"))?.get();
         let unsigned: Map<String, Value> = match keys.remove("unsigned") {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|_| UnreadableEvent::Malformed("unsigned"))?,
             None => Map::new(),
         };
         let room_id = match text(&keys, "room_id")? {
-            Some(room_id) => room_id,
+            Some(room_id) => share(&room_id),
             // MSC4291: a create event's hash is the room's id.
-            None => format!("!{}", stored.event_id.trim_start_matches('$')).into(),
+            None => share(&format!("!{}", stored.event_id.trim_start_matches('$'))),
         };
-        let mut event = Self {
+        let redacts: Option<Arc<str>> = match &*kind {
+            "m.room.redaction" if room_version.updated_redaction_rules => {
+                field::<Cow<'_, str>>(content, "redacts").map(Arc::from)
+            }
+            "m.room.redaction" => text(&keys, "redacts").unwrap_or_default().map(Arc::from),
+            _ => None,
+        };
+        let membership = (&*kind == "m.room.member").then(|| field::<Cow<'_, str>>(content, "membership")).flatten();
+        Ok(Self {
+            text: Text::new(&stored.event_id, content, &keys, redacts.as_deref()),
             room_id,
             room_version,
-            state_key: text(&keys, "state_key")?,
-            sender: text(&keys, "sender")?.ok_or(UnreadableEvent::Malformed("sender"))?,
+            state_key: text(&keys, "state_key")?.map(|key| share(&key)),
+            sender: share(&text(&keys, "sender")?.ok_or(UnreadableEvent::Malformed("sender"))?),
             origin_server_ts: number(&keys, "origin_server_ts"),
             depth: number(&keys, "depth"),
             position: stored.position,
-            redacts: None,
-            content: Arc::from(content.to_owned()),
-            prev_event_ids: references(&keys, "prev_events"),
-            auth_event_ids: references(&keys, "auth_events"),
-            unsigned: Arc::new(unsigned),
+            redacts,
+            unsigned: Unsigned::new(unsigned),
             internal: Arc::new(internal),
             rejected_reason: stored.rejected_reason.map(Arc::from),
             redacted_by: None,
-            kind,
+            replaced: None,
+            membership: membership.map(|membership| share(&membership)),
+            kind: share(&kind),
             event_id: stored.event_id,
-            pdu: Arc::default(),
-        };
-        if &*event.kind == "m.room.redaction" {
-            event.redacts = if room_version.updated_redaction_rules {
-                event.content_str("redacts").map(Arc::from)
-            } else {
-                text(&keys, "redacts").unwrap_or_default()
-            };
-        }
-        event.pdu = Arc::new(values(&keys)?);
-        Ok(event)
-    }
-
-    /// About how many bytes this event takes, for the cache that holds it.
-    pub fn weight(&self) -> usize {
-        const FIXED: usize = 1024;
-        // A key of a tree takes about ten times its text.
-        FIXED + self.content.get().len() + 160 * (self.pdu.len() + self.unsigned.len() + self.prev_event_ids.len())
+        })
     }
 }
 
@@ -120,10 +110,14 @@ fn room_version(stored: &StoredEvent<'_>, kind: &str) -> Result<&'static RoomVer
     Ok(version)
 }
 
-fn text(keys: &RawKeys<'_>, key: &'static str) -> Result<Option<Arc<str>>, UnreadableEvent> {
-    match keys.get(key) {
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| UnreadableEvent::Malformed(key)),
-        None => Ok(None),
+fn text<'a>(keys: &RawKeys<'a>, key: &'static str) -> Result<Option<Cow<'a, str>>, UnreadableEvent> {
+    /// Borrowed unless it has escapes.
+    #[derive(serde::Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let Some(raw) = keys.get(key) else { return Ok(None) };
+    match serde_json::from_str::<Option<Text<'_>>>(raw.get()) {
+        Ok(text) => Ok(text.map(|text| text.0)),
+        Err(_) => Err(UnreadableEvent::Malformed(key)),
     }
 }
 
@@ -135,30 +129,6 @@ fn number(keys: &RawKeys<'_>, key: &str) -> i64 {
         [digit, ..] if digit.is_ascii_digit() => i64::MAX,
         _ => 0,
     })
-}
-
-/// `[id, …]`, or `[[id, {hashes}], …]` in rooms of version 1 and 2.
-fn references(keys: &RawKeys<'_>, key: &str) -> Vec<Arc<str>> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Reference {
-        Id(Arc<str>),
-        IdAndHashes(Arc<str>, serde::de::IgnoredAny),
-    }
-    let references: Vec<Reference> =
-        keys.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    let id = |reference| match reference {
-        Reference::Id(id) | Reference::IdAndHashes(id, _) => id,
-    };
-    references.into_iter().map(id).collect()
-}
-
-fn values(keys: &RawKeys<'_>) -> Result<Map<String, Value>, UnreadableEvent> {
-    let value = |(key, raw): (&Cow<'_, str>, &&RawValue)| {
-        let value = serde_json::from_str(raw.get()).map_err(|_| UnreadableEvent::Malformed("json"))?;
-        Ok((key.clone().into_owned(), value))
-    };
-    keys.iter().map(value).collect()
 }
 
 #[cfg(test)]
@@ -178,38 +148,45 @@ mod tests {
         }
     }
 
+    fn read(row: StoredEvent<'_>) -> Result<Event, UnreadableEvent> {
+        fn share(text: &str) -> Arc<str> {
+            Arc::from(text)
+        }
+        Event::from_stored(row, share)
+    }
+
     #[test]
     fn content_stays_as_it_is_written() {
         let json = r#"{"type":"m.x","room_id":"!r","sender":"@a:t","content":{"n":1e400, "big":123456789012345678901},
             "depth":12,"origin_server_ts":5,"prev_events":["$a"],"auth_events":[],"unsigned":{"age_ts":5},"x":1}"#;
-        let event = Event::from_stored(stored(json, "10")).unwrap();
-        assert_eq!(event.content.get(), r#"{"n":1e400, "big":123456789012345678901}"#);
-        assert_eq!((event.depth, event.origin_server_ts, event.prev_event_ids.len()), (12, 5, 1));
+        let event = read(stored(json, "10")).unwrap();
+        assert_eq!(event.content(), r#"{"n":1e400, "big":123456789012345678901}"#);
+        assert_eq!((event.depth, event.origin_server_ts, event.prev_event_ids().len()), (12, 5, 1));
         assert!(event.is_outlier() && event.internal.txn_id.as_deref() == Some("t"));
-        assert!(event.pdu.contains_key("x") && !event.pdu.contains_key("content"));
+        assert_eq!(event.unsigned.age_ts, Some(5));
     }
 
     #[test]
     fn old_references_and_redactions() {
         let json = r#"{"type":"m.room.redaction","room_id":"!r","sender":"@a:t","content":{"redacts":"$b"},
             "redacts":"$a","prev_events":[["$p:t",{"sha256":"x"}]],"depth":9223372036854775808}"#;
-        let event = Event::from_stored(stored(json, "1")).unwrap();
-        assert_eq!((event.redacts.as_deref(), &*event.prev_event_ids[0]), (Some("$a"), "$p:t"));
+        let event = read(stored(json, "1")).unwrap();
+        assert_eq!((event.redacts.as_deref(), &*event.prev_event_ids()[0]), (Some("$a"), "$p:t"));
         assert_eq!(event.depth, i64::MAX);
-        let event = Event::from_stored(stored(json, "11")).unwrap();
+        let event = read(stored(json, "11")).unwrap();
         assert_eq!(event.redacts.as_deref(), Some("$b"));
     }
 
     #[test]
     fn a_create_event_of_version_12_names_its_room() {
         let json = r#"{"type":"m.room.create","state_key":"","sender":"@a:t","content":{}}"#;
-        assert_eq!(&*Event::from_stored(stored(json, "12")).unwrap().room_id, "!e");
+        assert_eq!(&*read(stored(json, "12")).unwrap().room_id, "!e");
     }
 
     #[test]
     fn unreadable_rows() {
         let json = r#"{"type":"m.x","room_id":"!r","sender":"@a:t","content":{}}"#;
-        let reason = |row| Event::from_stored(row).err();
+        let reason = |row| read(row).err();
         assert_eq!(reason(stored(json, "no")), Some(UnreadableEvent::UnknownRoomVersion("no".to_owned())));
         let wrong = StoredEvent { format_version: Some(1), ..stored(json, "10") };
         assert_eq!(reason(wrong), Some(UnreadableEvent::WrongFormat { expected: 3, found: 1 }));

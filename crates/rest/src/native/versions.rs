@@ -15,9 +15,9 @@ pub async fn versions(call: Call) -> Result<Answer, Refusal> {
     let answer = if token::has_token(&call.head.headers, &call.query) {
         let options = AuthOptions { allow_guest: true, allow_expired: true, allow_locked: true };
         let requester = call.requester(options).await?;
-        Answer::value(&handlers.versions(Some(&requester.user_id)).await?)
+        Answer::json(handlers.versions(Some(&requester.user_id)).await?)
     } else {
-        Answer::value(&handlers.versions(None).await?).with_header(header::CACHE_CONTROL, PUBLIC)
+        Answer::json(handlers.versions(None).await?).with_header(header::CACHE_CONTROL, PUBLIC)
     };
     Ok(answer.with_header(header::VARY, "Authorization"))
 }

@@ -67,9 +67,9 @@ pub async fn device_lists(world: &mut World<'_>) -> Result<()> {
     ensure!(world.forget().get_device(&bob, &second.device_id).await?.is_none(), "a hidden device is none");
     world.write(&hide(false)).await?;
 
-    let members = storage.get_users_in_rooms(rooms.iter().cloned()).await?;
+    let members = storage.get_users_in_rooms(rooms.clone()).await?;
     ensure!(*members[&rooms[0]] == users(&[&bob, &world.alice.id]), "{members:?}");
-    let shared = storage.get_rooms_for_users([Arc::clone(&bob), Arc::from("@nobody:myelin.test")]).await?;
+    let shared = storage.get_rooms_for_users(vec![Arc::clone(&bob), Arc::from("@nobody:myelin.test")]).await?;
     ensure!(shared[&bob].contains(&rooms[0]) && shared["@nobody:myelin.test"].is_empty(), "{shared:?}");
     Ok(())
 }
@@ -90,12 +90,12 @@ pub async fn keys(world: &mut World<'_>) -> Result<()> {
         "one_time_keys": { "signed_curve25519:A": key(1), "signed_curve25519:B": key(2), "other:C": key(3) },
         "fallback_keys": { "signed_curve25519:F": json!({ "key": "f", "fallback": true, "signatures": {} }) },
     });
-    bob.send("POST", "keys/upload", upload)?;
+    bob.send("POST", "keys/upload", &upload)?;
     ensure!(counts().await? == BTreeMap::from([one("other", 1), one("signed_curve25519", 2)]));
     ensure!(fallback().await? == ["signed_curve25519"]);
     for left in [1, 0, 0] {
         let claim = json!({ "one_time_keys": { &*bob.id: { &*bob.device_id: "signed_curve25519" } } });
-        let claimed = world.alice.send("POST", "keys/claim", claim)?;
+        let claimed = world.alice.send("POST", "keys/claim", &claim)?;
         let keys = claimed["one_time_keys"][&*bob.id][&*bob.device_id].as_object().context("no key")?;
         ensure!(keys.values().all(Value::is_object));
         ensure!(counts().await? == BTreeMap::from([one("other", 1), one("signed_curve25519", left)]));

@@ -55,9 +55,9 @@ impl<'a> World<'a> {
         let main = Client::new(fixture.synapse.port);
         let alice = User::register(&main, "sections_alice")?;
         let bob = User::register(&main, "sections_bob")?;
-        let room = alice.send("POST", "createRoom", json!({ "preset": "public_chat" }))?;
+        let room = alice.send("POST", "createRoom", &json!({ "preset": "public_chat" }))?;
         let room_id: Arc<str> = text(&room["room_id"])?.into();
-        bob.send("POST", &format!("join/{room_id}"), json!({}))?;
+        bob.send("POST", &format!("join/{room_id}"), &json!({}))?;
         let writer = PgConnection::connect_with(&fixture.options(myelin_testkit::postgres::USER)).await?;
         Ok(Self { storage, writer, alice, bob, room_id })
     }
@@ -96,8 +96,8 @@ impl User {
         })
     }
 
-    fn send(&self, method: &str, path: &str, body: Value) -> Result<Value> {
-        let answer = self.client.send(method, &format!("/_matrix/client/v3/{path}"), Some(&body))?;
+    fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let answer = self.client.send(method, &format!("/_matrix/client/v3/{path}"), Some(body))?;
         ensure!(answer.status == 200, "{method} {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         answer.json()
     }
@@ -109,7 +109,7 @@ impl User {
         if content["body"].is_null() {
             content["body"] = "hello".into();
         }
-        let sent = self.send("POST", &format!("rooms/{room_id}/send/m.room.message"), content)?;
+        let sent = self.send("POST", &format!("rooms/{room_id}/send/m.room.message"), &content)?;
         text(&sent["event_id"])
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use myelin_model::stream::ReceiptRow;
 use myelin_model::{MultiWriterPosition, Row};
+use myelin_storage::receipts::Receipts;
 use serde_json::json;
 
 use super::{LAST, User, World, at};
@@ -17,7 +18,7 @@ async fn seen(world: &World<'_>, lower: Option<i64>, upper: &MultiWriterPosition
     let rooms = [Arc::clone(&world.room_id), Arc::from("!nowhere:myelin.test")];
     let found = world.storage.get_linearized_receipts_for_rooms(&rooms, lower.as_ref(), upper).await?;
     ensure!(found.get("!nowhere:myelin.test").is_none_or(|receipts| receipts.iter().next().is_none()));
-    let receipts = found.get(&world.room_id).into_iter().flat_map(|receipts| receipts.iter());
+    let receipts = found.get(&world.room_id).into_iter().flat_map(Receipts::iter);
     let mut seen: Seen = receipts
         .map(|receipt| {
             let receipt = receipt.clone();
@@ -33,7 +34,7 @@ pub async fn receipts(world: &mut World<'_>) -> Result<()> {
     let events = (0..3).map(|_| world.alice.say(&room_id, json!({}))).collect::<Result<Vec<String>>>()?;
     let read = |user: &User, kind: &str, event: usize, thread: Option<&str>| {
         let body = thread.map_or_else(|| json!({}), |thread| json!({ "thread_id": thread }));
-        user.send("POST", &format!("rooms/{room_id}/receipt/{kind}/{}", events[event]), body).map(drop)
+        user.send("POST", &format!("rooms/{room_id}/receipt/{kind}/{}", events[event]), &body).map(drop)
     };
     let row = |user: &User, kind: &str, event: usize, thread: Option<&str>| {
         (user.id.to_string(), kind.to_owned(), events[event].clone(), thread.map(str::to_owned))

@@ -16,7 +16,7 @@ pub async fn to_device(world: &mut World<'_>) -> Result<()> {
     let (user_id, device_id) = (Arc::clone(&bob.id), Arc::clone(&bob.device_id));
     for n in 0..SENT {
         let messages = json!({ "messages": { &*user_id: { &*device_id: { "n": n } } } });
-        alice.send("PUT", &format!("sendToDevice/x.y/sections{n}"), messages)?;
+        alice.send("PUT", &format!("sendToDevice/x.y/sections{n}"), &messages)?;
     }
     let numbers = |messages: &[String]| -> Result<Vec<i64>> {
         let number = |message: &String| -> Result<i64> {

@@ -34,7 +34,7 @@ pub async fn unread(world: &mut World<'_>) -> Result<()> {
     let (alice, bob) = (&world.alice, &world.bob);
     let read = |user: &User, event: &str, thread: Option<&str>| {
         let body = thread.map_or_else(|| json!({}), |thread| json!({ "thread_id": thread }));
-        user.send("POST", &format!("rooms/{room_id}/receipt/m.read/{event}"), body).map(drop)
+        user.send("POST", &format!("rooms/{room_id}/receipt/m.read/{event}"), &body).map(drop)
     };
     let say = || alice.say(&room_id, json!({}));
     let in_thread = |root: &str| {

@@ -14,15 +14,15 @@ pub async fn presence(world: &mut World<'_>) -> Result<()> {
     let (bob, storage) = (&world.bob, world.storage);
     let path = format!("presence/{}/status", bob.id);
     let both = || vec![Arc::clone(&bob.id), Arc::from("@nobody:myelin.test")];
-    bob.send("PUT", &path, json!({ "presence": "unavailable", "status_msg": "away" }))?;
+    bob.send("PUT", &path, &json!({ "presence": "online", "status_msg": "away" }))?;
     let found = world.forget().get_presence_for_users(both()).await?;
     let [state] = &found[..] else { anyhow::bail!("{found:?}") };
-    ensure!(state.user_id == bob.id && state.state == "unavailable", "{state:?}");
+    ensure!(state.user_id == bob.id && state.state == "online", "{state:?}");
     ensure!(state.status_msg.as_deref() == Some("away") && state.last_active_ts > 0, "{state:?}");
     ensure!(storage.active_presence().await?.iter().any(|active| active == &**state));
 
     // Remembered until its row comes.
-    bob.send("PUT", &path, json!({ "presence": "offline" }))?;
+    bob.send("PUT", &path, &json!({ "presence": "offline" }))?;
     ensure!(storage.get_presence_for_users(both()).await? == found);
     storage.invalidate_for(&Row::Presence((**state).clone()));
     let found = storage.get_presence_for_users(both()).await?;
@@ -41,10 +41,13 @@ fn sorted(data: &[AccountDatum]) -> Result<BTreeMap<String, Value>> {
     data.iter().map(|(kind, content)| Ok((kind.to_string(), serde_json::from_str(content)?))).collect()
 }
 
+/// Global, rooms with other tags, and in rooms.
+type Updated = (Vec<AccountDatum>, Vec<Arc<str>>, HashMap<Arc<str>, Vec<AccountDatum>>);
+
 pub async fn account_data(world: &mut World<'_>) -> Result<()> {
     let (bob, storage) = (&world.bob, world.storage);
     let (id, room) = (Arc::clone(&bob.id), Arc::clone(&world.room_id));
-    let put = |path: &str, body: Value| bob.send("PUT", &format!("user/{id}/{path}"), body).map(drop);
+    let put = |path: &str, body: Value| bob.send("PUT", &format!("user/{id}/{path}"), &body).map(drop);
     put("account_data/x.one", json!({ "n": 1 }))?;
     put(&format!("rooms/{room}/account_data/x.room"), json!({ "n": 2 }))?;
     put(&format!("rooms/{room}/tags/u.work"), json!({ "order": 0.5 }))?;
@@ -60,18 +63,17 @@ pub async fn account_data(world: &mut World<'_>) -> Result<()> {
         "SELECT greatest((SELECT max(stream_id) FROM account_data), (SELECT max(stream_id) FROM room_account_data),
         (SELECT max(stream_id) FROM room_tags_revisions))";
     let (found,): (i64,) = sqlx::query_as(max).fetch_one(&mut world.writer).await?;
-    let updated =
-        async |since: i64| -> Result<(Vec<AccountDatum>, Vec<Arc<str>>, HashMap<Arc<str>, Vec<AccountDatum>>)> {
-            Ok((
-                storage.get_updated_global_account_data_for_user(&id, since).await?,
-                storage.rooms_with_updated_tags(&id, since).await?,
-                storage.get_updated_room_account_data_for_user(&id, since).await?,
-            ))
-        };
+    let updated = async |since: i64| -> Result<Updated> {
+        Ok((
+            storage.get_updated_global_account_data_for_user(&id, since).await?,
+            storage.rooms_with_updated_tags(&id, since).await?,
+            storage.get_updated_room_account_data_for_user(&id, since).await?,
+        ))
+    };
     ensure!(updated(found).await? == (vec![], vec![], HashMap::new()));
     put("account_data/x.two", json!({}))?;
     put(&format!("rooms/{room}/account_data/x.room"), json!({ "n": 3 }))?;
-    bob.send("DELETE", &format!("user/{id}/rooms/{room}/tags/u.work"), json!({}))?;
+    bob.send("DELETE", &format!("user/{id}/rooms/{room}/tags/u.work"), &json!({}))?;
     let (global, tagged, in_rooms) = updated(found).await?;
     ensure!(sorted(&global)? == BTreeMap::from([("x.two".to_owned(), json!({}))]));
     ensure!(tagged == [Arc::clone(&room)], "{tagged:?}");
@@ -99,7 +101,7 @@ async fn admin_client_config(world: &mut World<'_>) -> Result<()> {
     let id = Arc::clone(&world.bob.id);
     let kind = "io.element.synapse.admin_client_config";
     let path = format!("user/{id}/account_data/{kind}");
-    world.bob.send("PUT", &path, json!({ "return_soft_failed_events": true }))?;
+    world.bob.send("PUT", &path, &json!({ "return_soft_failed_events": true }))?;
     ensure!(!world.forget().get_admin_client_config_for_user(&id).await?.return_soft_failed_events);
     world.write(&format!("UPDATE users SET admin = 1 WHERE name = '{id}'")).await?;
     let config = world.forget().get_admin_client_config_for_user(&id).await?;
@@ -113,9 +115,9 @@ pub async fn push_rules(world: &mut World<'_>) -> Result<()> {
     let id = Arc::clone(&bob.id);
     ensure!(world.forget().get_push_rules_for_user(&id).await?.rules.is_empty());
     ensure!(!storage.have_push_rules_changed_for_user(&id, 0).await?);
-    bob.send("PUT", "pushrules/global/content/first", json!({ "pattern": "x", "actions": ["notify"] }))?;
-    bob.send("PUT", "pushrules/global/override/second", json!({ "conditions": [], "actions": [] }))?;
-    bob.send("PUT", "pushrules/global/content/first/enabled", json!({ "enabled": false }))?;
+    bob.send("PUT", "pushrules/global/content/first", &json!({ "pattern": "x", "actions": ["notify"] }))?;
+    bob.send("PUT", "pushrules/global/override/second", &json!({ "conditions": [], "actions": [] }))?;
+    bob.send("PUT", "pushrules/global/content/first/enabled", &json!({ "enabled": false }))?;
     let rows = world.forget().get_push_rules_for_user(&id).await?;
     let ids: Vec<&str> = rows.rules.iter().map(|rule| rule.rule_id.as_str()).collect();
     ensure!(ids == ["global/override/second", "global/content/first"], "the most important first: {ids:?}");

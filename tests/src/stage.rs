@@ -14,8 +14,9 @@ use myelin_testkit::program::program;
 use myelin_testkit::relay::Relay;
 use myelin_testkit::synapse::Synapse;
 use myelin_testkit::writers::SEPARATE;
-use myelin_tests::reader::{Reader, Seen};
-use myelin_tests::talker::Talker;
+
+use crate::reader::{Reader, Seen};
+use crate::talker::Talker;
 
 /// Conditions that a healthy system reaches in a second or two; generous, for the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -108,9 +109,13 @@ impl Stage {
         outcome?;
         spoke_on?;
         let said = talker.take();
-        reader.wait_until("all that was said", PATIENCE, |seen| seen.has(&said.must))?;
+        if let Err(error) = reader.wait_until("all that was said", PATIENCE, |seen| seen.has(&said.must)) {
+            let seen = reader.wait_until("anything", PATIENCE, |_| true)?;
+            let missing: Vec<_> = said.must.iter().filter(|label| !seen.counts.contains_key(*label)).collect();
+            return Err(error.context(format!("of {} things {missing:?} are missing", said.must.len())));
+        }
         self.quiet_round(&reader)?;
-        talker.say(0, Reader::last_word())?;
+        insist(|| talker.say(0, Reader::last_word()))?;
         let seen = reader.wait_until("the last", PATIENCE, |seen| seen.counts.contains_key(Reader::last_word()))?;
         let twice: Vec<_> = seen.counts.iter().filter(|(_, count)| **count > 1).collect();
         ensure!(twice.is_empty(), "told more than once: {twice:?}");
@@ -123,16 +128,16 @@ impl Stage {
         let told =
             |label: String| reader.wait_until(&label, PATIENCE, |seen| seen.counts.contains_key(&label)).map(drop);
         for room in 0..self.talker.rooms.len() {
-            told(self.talker.message(room)?.1)?;
-            told(self.talker.receipt(room)?)?;
+            told(insist(|| self.talker.message(room))?.1)?;
+            told(insist(|| self.talker.receipt(room))?)?;
             for typing in [true, false] {
-                let who = self.talker.typing(room, typing)?;
+                let who = insist(|| self.talker.typing(room, typing))?;
                 let room_id = &self.talker.rooms[room];
                 reader.wait_until("typing", PATIENCE, |seen| seen.typing.get(room_id) == Some(&who))?;
             }
         }
-        told(self.talker.to_device()?)?;
-        told(self.talker.account_data()?)
+        told(insist(|| self.talker.to_device())?)?;
+        told(insist(|| self.talker.account_data())?)
     }
 }
 
@@ -166,6 +171,18 @@ impl Myelin {
     pub fn end(&mut self) -> Result<()> {
         ensure!(self.service.end()? == Some(0), "{}", self.service.log());
         Ok(())
+    }
+}
+
+/// Python's workers fail once for each connection that Postgres has cut.
+fn insist<T>(act: impl Fn() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match act() {
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => thread::sleep(PAUSE),
+            done => return done,
+        }
     }
 }
 

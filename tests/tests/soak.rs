@@ -1,0 +1,109 @@
+//! An hour in some minutes: more is said and synced than a small server sees in an hour, and what Myelin holds must
+//! not grow. See docs/soak.md.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use myelin_testkit::http::Client;
+use myelin_tests::stage::Stage;
+use myelin_tests::talker::ok;
+
+const SECONDS: u64 = 300;
+const SAMPLE: Duration = Duration::from_secs(2);
+/// Clients that sync all the time, each in its own way.
+const SYNCS: [&str; 6] = [
+    "sync",
+    "sync?full_state=true",
+    "sync?filter=%7B%22room%22:%7B%22state%22:%7B%22lazy_load_members%22:true%7D%7D%7D",
+    "account/whoami",
+    "joined_rooms",
+    "rooms/<room>/members",
+];
+
+struct Sample {
+    at: f64,
+    memory: f64,
+    listeners: usize,
+    files: usize,
+}
+
+#[test]
+#[ignore = "runs for minutes: cargo test --package myelin-tests --test soak -- --ignored --nocapture"]
+fn memory_is_flat() -> Result<()> {
+    let seconds = std::env::var("MYELIN_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
+    let folder = tempfile::tempdir()?;
+    let mut stage = Stage::start(folder.path())?;
+    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = SYNCS
+        .into_iter()
+        .map(|path| {
+            let path = format!("/_matrix/client/v3/{}", path.replace("<room>", &stage.talker.rooms[0]));
+            let client = Client::new(stage.myelin.port).with_token(&stage.talker.bob_token);
+            let (stop, requests) = (Arc::clone(&stop), Arc::clone(&requests));
+            thread::spawn(move || -> Result<()> {
+                while !stop.load(Ordering::SeqCst) {
+                    ok(client.get(&path))?;
+                    requests.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    let mut samples = Vec::new();
+    let (start, port) = (Instant::now(), stage.myelin.port);
+    let seen = stage.through(&[port], |stage, _, _| {
+        while start.elapsed() < Duration::from_secs(seconds) {
+            thread::sleep(SAMPLE);
+            samples.push(sample(stage, start)?);
+        }
+        Ok(())
+    });
+    stop.store(true, Ordering::SeqCst);
+    for thread in load {
+        thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+    }
+    let seen = seen?;
+    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    report(&samples, requests.load(Ordering::SeqCst), seen.counts.len())
+}
+
+fn sample(stage: &Stage, start: Instant) -> Result<Sample> {
+    #[expect(clippy::cast_precision_loss, reason = "bytes of one process")]
+    let memory = stage.metric("process_resident_memory_bytes")? as f64 / f64::from(1 << 20);
+    let files = stage.metric("process_open_fds")?;
+    Ok(Sample { at: start.elapsed().as_secs_f64() / 60.0, memory, listeners: stage.listeners()?, files })
+}
+
+/// The slope of the second half, after the warm-up.
+fn report(samples: &[Sample], requests: usize, told: usize) -> Result<()> {
+    let (warm_up, rest) = samples.split_at(samples.len() / 2);
+    ensure!(rest.len() >= 2, "too short");
+    let ends = |samples: &[Sample]| {
+        let most = |of: fn(&Sample) -> usize| samples.iter().map(of).max().unwrap_or_default();
+        (
+            samples.last().map_or(0.0, |sample| sample.memory),
+            most(|sample| sample.listeners),
+            most(|sample| sample.files),
+        )
+    };
+    let ((before, listeners_before, files_before), (after, listeners, files)) = (ends(warm_up), ends(rest));
+    println!("{requests} requests, {told} things told");
+    println!("memory: {before:.1} MiB after the warm-up, {after:.1} at the end, {:+.2} MiB a minute", slope(rest));
+    println!("most waiting: {listeners_before}, then {listeners}; open files: {files_before}, then {files}");
+    ensure!(after < before * 1.5, "memory grows");
+    ensure!(listeners <= listeners_before + 2 && files <= files_before + 10, "waiters or connections grow");
+    Ok(())
+}
+
+/// Of memory over time, by least squares.
+#[expect(clippy::cast_precision_loss, reason = "a number of samples")]
+fn slope(samples: &[Sample]) -> f64 {
+    let count = samples.len() as f64;
+    let mean = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / count;
+    let (at, memory) = (mean(|sample| sample.at), mean(|sample| sample.memory));
+    let covariance: f64 = samples.iter().map(|sample| (sample.at - at) * (sample.memory - memory)).sum();
+    covariance / samples.iter().map(|sample| (sample.at - at).powi(2)).sum::<f64>()
+}
