@@ -230,13 +230,6 @@ impl Reader {
         tokio::time::timeout(limit, reached).await.is_ok_and(|reached| reached.is_ok())
     }
 
-    /// Whether the user's presence became `wanted` within `limit`.
-    pub async fn wait_for_presence(&self, user_id: &str, wanted: &str, limit: Duration) -> bool {
-        let mut now = self.shared.token.subscribe();
-        let is_so = now.wait_for(|_| self.presence(user_id).is_some_and(|presence| presence.state == wanted));
-        tokio::time::timeout(limit, is_so).await.is_ok_and(|is_so| is_so.is_ok())
-    }
-
     /// Whether `entity` may have changed after `since`: "no" is certain, "yes" may be caution.
     pub fn may_have_changed(&self, what: Changed, entity: &str, since: i64) -> bool {
         let state = self.shared.state();
@@ -374,37 +367,6 @@ mod tests {
         assert_eq!(listener.wait(seen, Duration::from_secs(5)).await, Wakened::Woken);
         drop(listener);
         assert_eq!(reader.listeners(), 0);
-    }
-
-    #[tokio::test]
-    async fn presence_is_waited_for() {
-        let (writer, reader) = start();
-        let presence = |state: &str| PresenceState {
-            user_id: id("@a:t"),
-            state: state.to_owned(),
-            last_active_ts: 1,
-            last_federation_update_ts: 1,
-            last_user_sync_ts: 1,
-            status_msg: None,
-            currently_active: true,
-        };
-        assert!(!reader.wait_for_presence("@a:t", "online", Duration::ZERO).await);
-        let mut waiting = std::pin::pin!(reader.wait_for_presence("@a:t", "online", Duration::from_secs(60)));
-        for (id, state) in [(6, "unavailable"), (7, "online")] {
-            assert!(is_pending(&mut waiting).await);
-            writer.set_presence(presence(state));
-            writer.advance(StreamName::Presence, "master", id);
-        }
-        assert!(waiting.await);
-    }
-
-    /// Whether a look at the future leaves it unfinished.
-    async fn is_pending(future: &mut (impl Future<Output = bool> + Unpin)) -> bool {
-        tokio::select! {
-            biased;
-            _ = future => false,
-            () = std::future::ready(()) => true,
-        }
     }
 
     #[tokio::test]
