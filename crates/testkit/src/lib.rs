@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod database;
+pub mod folder;
 pub mod http;
 pub mod nginx;
 pub mod packages;
