@@ -9,6 +9,7 @@ pub mod packages;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod python;
 pub mod redis;
 pub mod relay;

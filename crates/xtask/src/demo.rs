@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::folder::Folder;
 use myelin_testkit::http::{Answer, Client};
-use myelin_testkit::nginx::Nginx;
+use myelin_testkit::nginx;
 use myelin_testkit::program::program;
+use myelin_testkit::proxy::Proxy;
 use myelin_testkit::synapse::Synapse;
 use myelin_testkit::{packages, process, python};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub fn run(once: bool) -> Result<()> {
 
 /// Everything that runs; dropping it ends it.
 pub struct Stack {
-    _nginx: Nginx,
+    _nginx: Proxy,
     _myelin: process::Service,
     _synapse: Synapse,
     _folder: Folder,
@@ -50,7 +51,7 @@ fn show(once: bool) -> Result<Stack> {
     let synapse = Synapse::start(folder.path(), "")?;
     progress("starting Myelin and nginx");
     let (worker, myelin) = synapse.start_myelin(&program, "myelin1")?;
-    let nginx = Nginx::start(folder.path(), worker, synapse.port)?;
+    let nginx = nginx::start(folder.path(), worker, synapse.port)?;
     progress("two users talk");
     println!("{:<58} {:<16} {:>6} {:>9}", "request", "answered by", "status", "time");
     let users = talk(nginx.port)?;
