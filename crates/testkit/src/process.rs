@@ -8,24 +8,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::folder;
 
 /// After this a service that was asked to end is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Postgres's processes need a moment to see that their parent was killed, and write until then.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
-
-/// What is left behind when a signal cuts the normal way short.
-static RUNNING: Mutex<Running> = Mutex::new(Running { groups: Vec::new(), folders: Vec::new(), ended: false });
-
-struct Running {
-    groups: Vec<Pid>,
-    folders: Vec<PathBuf>,
-    ended: bool,
-}
+/// Every group that runs, for `end_all` when a signal cuts the normal way short.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A running program with its log file.
 pub struct Service {
@@ -42,13 +35,10 @@ impl Service {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
-        // Locked until the new group is known, so that `end_all` overlooks none.
         let mut running = running();
-        ensure!(!running.ended, "{name} is not started any more");
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id out of range")?;
-        running.groups.push(group);
-        drop(running);
+        running.push(group);
         Ok(Self { name: name.to_owned(), child, group, log, ask_to_end: Signal::TERM })
     }
 
@@ -113,34 +103,22 @@ impl Drop for Service {
             let _ = self.signal(Signal::KILL);
             let _ = self.child.wait();
         }
-        running().groups.retain(|group| *group != self.group);
+        running().retain(|group| *group != self.group);
     }
 }
 
-fn running() -> std::sync::MutexGuard<'static, Running> {
+fn running() -> std::sync::MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A folder for services. It goes when it is dropped, or with `end_all`.
-pub fn temporary_folder(prefix: &str) -> Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix(prefix).tempdir()?;
-    running().folders.push(folder.path().to_owned());
-    Ok(folder)
-}
-
-/// Ends every service at once and removes its folder: for Ctrl-C, when nothing is dropped in order any more.
+/// Ends every service at once and removes what they wrote: for Ctrl-C, when nothing is dropped in order any more.
 pub fn end_all() {
-    let mut running = running();
-    running.ended = true;
-    for group in &running.groups {
+    // Nothing is started meanwhile.
+    let running = running();
+    for group in running.iter() {
         let _ = kill_process_group(*group, Signal::KILL);
     }
-    let start = Instant::now();
-    for folder in &running.folders {
-        while folder.exists() && std::fs::remove_dir_all(folder).is_err() && start.elapsed() < GONE_WITHIN {
-            std::thread::sleep(POLL);
-        }
-    }
+    folder::remove_all();
 }
 
 /// A port that was free a moment ago.

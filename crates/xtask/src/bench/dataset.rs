@@ -222,7 +222,10 @@ impl Maker<'_> {
 
     /// The main process's present, as a /sync token.
     fn now(&self) -> Result<String> {
-        let answer = self.ask("heavy", "GET", "sync?filter=%7B%22room%22:%7B%22rooms%22:[]%7D%7D", &Value::Null)?;
+        // It keeps an answer for two minutes: each request is another.
+        let number = self.transactions.fetch_add(1, Ordering::Relaxed);
+        let path = format!("sync?timeout={number}&filter=%7B%22room%22:%7B%22rooms%22:[]%7D%7D");
+        let answer = self.ask("heavy", "GET", &path, &Value::Null)?;
         Ok(answer["next_batch"].as_str().context("no next_batch")?.to_owned())
     }
 
