@@ -1,12 +1,12 @@
 //! One bounded cache with single flight. Answers to `synapse/util/caches/descriptors.py`.
 
-use hashbrown::HashMap;
 use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::HashMap;
 use quick_cache::DefaultHashBuilder;
 use tokio::sync::OnceCell;
 

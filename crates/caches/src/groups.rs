@@ -1,11 +1,12 @@
 //! A loader whose keys belong to groups that become stale as one, such as users to a room.
 //! Answers to the trees (`@cached(tree=True)`) of `synapse/util/caches/treecache.py`.
 
-use hashbrown::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
 
 use crate::{Cache, Loader, Stats};
 

@@ -1,12 +1,12 @@
 //! Batched loading: what many callers miss at once becomes one statement.
 //! Answers to `_fetch_loop` in `storage/databases/main/events_worker.py`, which does so for events.
 
-use hashbrown::HashMap;
 use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use hashbrown::HashMap;
 use tokio::sync::{Semaphore, watch};
 
 use crate::cache::Cache;

@@ -1,8 +1,9 @@
 //! Which caches a Python function name stands for. The `caches` replication stream and the
 //! stream rows name caches so; equal names make invalidation a look-up.
 
-use hashbrown::HashMap;
 use std::sync::RwLock;
+
+use hashbrown::HashMap;
 
 use crate::Stats;
 

@@ -1,7 +1,6 @@
 //! One computation for equal requests, and its result for a while after. Answers to
 //! `synapse/util/caches/response_cache.py`.
 
-use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use hashbrown::HashMap;
 
 /// Bytes of results that are kept at most; the oldest go first.
 pub const MAX_BYTES: usize = 16 << 20;

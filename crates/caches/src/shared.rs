@@ -1,10 +1,10 @@
 //! One text for equal ones: rooms, users, types and event ids recur in every cache.
 //! Answers to `intern_string` in `synapse/util/caches/__init__.py`.
 
-use hashbrown::HashSet;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::HashSet;
 use quick_cache::DefaultHashBuilder;
 
 /// So that threads seldom wait for each other.

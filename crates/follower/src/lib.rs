@@ -8,11 +8,11 @@ mod positions;
 mod stats;
 mod stream;
 
-use hashbrown::HashSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use hashbrown::HashSet;
 use myelin_config::Config;
 use myelin_live::{Reader, Writer};
 use myelin_model::StreamName;

@@ -4,9 +4,9 @@
 //! Synapse keeps this per stream; here it is per writer, for rows of two writers may come interleaved, and a
 //! writer whose position has not come yet may have written something that was missed.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_model::{Row, StreamName};
 
 /// Rows that wait for their token. A writer sends some hundreds at once; beyond this they are fetched instead.

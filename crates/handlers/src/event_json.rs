@@ -1,9 +1,9 @@
 //! Events of an answer, with everything that is not in them. Answers to `EventClientSerializer` in
 //! `synapse/events/utils.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_model::Event;
 use myelin_model::event::serialize::{EventExtras, SerializeOptions, to_client_json, write_client_json};
 use myelin_storage::GetEvents;

@@ -1,9 +1,9 @@
 //! A client's filter. Answers to `FilterCollection` and `Filter` in `synapse/api/filtering.py`.
 
-use hashbrown::HashSet;
 use std::cell::LazyCell;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use myelin_model::Event;
 use serde_json::{Map, Value};
 

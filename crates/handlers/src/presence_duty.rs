@@ -1,12 +1,12 @@
 //! What a process that serves /sync tells the writer of presence. Answers to `WorkerPresenceHandler` in
 //! `synapse/handlers/presence.py`.
 
-use hashbrown::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use myelin_config::{Config, Presence};
 use myelin_model::Requester;
 use myelin_replication::{Client, Command, Commands};

@@ -1,8 +1,8 @@
 //! Bundled aggregations. Answers to `synapse/handlers/relations.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::Event;
 use myelin_storage::GetEvents;
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! `/rooms/{id}/event/{id}`. Answers to `EventHandler` in `synapse/handlers/events.py` and `RoomEventServlet`.
 
-use hashbrown::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use myelin_model::{MatrixError, Requester};
 
 use crate::visibility::VisibleEvent;

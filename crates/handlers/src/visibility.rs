@@ -1,8 +1,8 @@
 //! What a user may see. Answers to `synapse/visibility.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};
 use myelin_model::{Event, MatrixError};
 use myelin_storage::GetEvents;

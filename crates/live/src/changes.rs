@@ -1,8 +1,9 @@
 //! When each entity last changed in one stream. Answers to `synapse/util/caches/stream_change_cache.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
 
 /// Entities remembered per stream.
 const CAPACITY: usize = 50_000;

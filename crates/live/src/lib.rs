@@ -9,10 +9,10 @@ mod position;
 mod typing;
 mod waiters;
 
-use hashbrown::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use myelin_model::presence::PresenceState;
 use myelin_model::{InitialPositions, MultiWriterPosition, RoomToken, StreamName, StreamToken};
 use tokio::sync::watch;

@@ -1,8 +1,9 @@
 //! Who types in which room. Answers to `FollowerTypingHandler` in `synapse/handlers/typing.py`.
 
-use hashbrown::HashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 /// Rooms remembered. Those in which somebody types are few; of the others it is remembered that nobody does any more.
 const MAX_ROOMS: usize = 50_000;

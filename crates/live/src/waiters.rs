@@ -1,9 +1,9 @@
 //! Requests that wait, by user and by room. Answers to `_NotifierUserStream` in `synapse/notifier.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::watch;
 
 use crate::Wake;

@@ -1,6 +1,11 @@
 //! The nouns of Matrix and of Synapse's replication: no IO, no clock, no locks.
 //!
 //! Architecture invariant: this crate depends on none of ours.
+//!
+//! Maps are `hashbrown`'s here and in the crates above: with SipHash, std's, a fifth of the time of a /sync went into
+//! hashing ids. Its foldhash is seeded anew in each process and map, so that nobody can make keys that collide without
+//! seeing the seed; unlike SipHash it does not claim to hide the seed from somebody who measures millions of look-ups
+//! of keys of his choice. What that would gain him is slow requests, and his requests are limited.
 
 pub mod error;
 pub mod event;

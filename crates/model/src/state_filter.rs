@@ -1,8 +1,9 @@
 //! Which part of a room's state is wanted. Answers to `synapse/types/state.py` (`StateFilter`).
 
-use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 /// (type, state_key).
 pub type StateKey = (Arc<str>, Arc<str>);

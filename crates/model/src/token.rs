@@ -1,8 +1,9 @@
 //! `/sync` and pagination tokens. Answers to `StreamToken` and `RoomStreamToken` in `synapse/types/__init__.py`.
 
-use hashbrown::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::position::MultiWriterPosition;
 

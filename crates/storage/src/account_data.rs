@@ -1,8 +1,9 @@
 //! What users keep on the server for themselves. Answers to `synapse/storage/databases/main/account_data.py` and
 //! `tags.py`. Content stays the text of the database.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{Storage, StorageError};
 

@@ -1,8 +1,8 @@
 //! What is remembered about accounts, tokens and devices, and the function names that make it stale.
 
-use hashbrown::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use myelin_caches::{Cache, Registry};
 
 use crate::CacheSizes;

@@ -1,9 +1,9 @@
 //! What a row of a stream makes stale. Answers to `process_replication_rows` of every store and to
 //! `synapse/storage/databases/main/cache.py`.
 
-use hashbrown::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use hashbrown::HashSet;
 use myelin_model::Row;
 use myelin_model::stream::EventRow;
 

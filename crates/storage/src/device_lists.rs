@@ -1,8 +1,8 @@
 //! Whose devices changed. Answers to the streams of `synapse/storage/databases/main/devices.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::MultiWriterPosition;
 
 use crate::stream::instance_or_master;

@@ -1,8 +1,9 @@
 //! Keys for encryption that devices left here. Answers to `synapse/storage/databases/main/end_to_end_keys.py`.
 
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{Storage, StorageError};
 

@@ -2,9 +2,9 @@
 //! Answers to `_get_event_cache`, `_get_events_from_db` and `_maybe_redact_event_row` in
 //! `synapse/storage/databases/main/events_worker.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_caches::Registry;
 use myelin_model::Event;
 use myelin_model::event::{InternalMetadata, StoredEvent};

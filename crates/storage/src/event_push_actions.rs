@@ -1,7 +1,8 @@
 //! How much is unread. Answers to `synapse/storage/databases/main/event_push_actions.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{Storage, StorageError, slot};
 

@@ -1,9 +1,9 @@
 //! Events by id, redacted as a client may see them.
 //! Answers to `synapse/storage/databases/main/events_worker.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::Event;
 
 use crate::event_cache::{EventCacheEntry, same_domain};

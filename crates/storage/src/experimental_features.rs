@@ -1,7 +1,8 @@
 //! Experimental features of single users. Answers to `synapse/storage/databases/main/experimental_features.py`.
 
-use hashbrown::HashSet;
 use std::sync::Arc;
+
+use hashbrown::HashSet;
 
 use crate::{Storage, StorageError};
 

@@ -1,7 +1,6 @@
 //! How long statements wait and take. Answers to `sql_scheduling_timer`, `sql_query_timer`, `sql_txn_count` and
 //! `sql_txn_duration` in `synapse/storage/database.py`.
 
-use hashbrown::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, TryFutureExt, TryStreamExt};
+use hashbrown::HashMap;
 use myelin_caches::usage;
 use prometheus::core::Collector;
 use prometheus::{Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};

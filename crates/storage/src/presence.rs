@@ -1,8 +1,8 @@
 //! Presence as it was last written. Answers to `synapse/storage/databases/main/presence.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_model::presence::PresenceState;
 
 use crate::{Storage, StorageError};

@@ -1,7 +1,8 @@
 //! Push rules as users changed them. Answers to `synapse/storage/databases/main/push_rule.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{Storage, StorageError};
 

@@ -1,8 +1,8 @@
 //! Who has read how far. Answers to `synapse/storage/databases/main/receipts.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_model::MultiWriterPosition;
 
 use crate::stream::instance_or_master;

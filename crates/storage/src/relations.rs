@@ -1,7 +1,8 @@
 //! What relates to an event. Answers to `synapse/storage/databases/main/relations.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::{Storage, StorageError};
 

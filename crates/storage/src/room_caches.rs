@@ -1,9 +1,9 @@
 //! What is remembered about rooms and their members, and the function names that make it stale.
 //! Answers to `_invalidate_state_caches` in `synapse/storage/_base.py`.
 
-use hashbrown::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::StateMap;
 

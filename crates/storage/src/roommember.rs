@@ -1,9 +1,9 @@
 //! Who is in which room. Answers to `synapse/storage/databases/main/roommember.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::position::EventPosition;
 use serde::Serialize;
 

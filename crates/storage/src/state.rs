@@ -1,9 +1,9 @@
 //! Current state, and the state at events. Answers to `synapse/storage/databases/main/state.py` and the reading
 //! half of `synapse/storage/controllers/state.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::state_filter::{StateFilter, StateKey, StateMap};
 
 use crate::{Storage, StorageError};

@@ -1,8 +1,8 @@
 //! How current state changed. Answers to `synapse/storage/databases/main/state_deltas.py`.
 
-use hashbrown::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_model::MultiWriterPosition;
 use myelin_model::position::MASTER;
 

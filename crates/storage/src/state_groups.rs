@@ -4,9 +4,9 @@
 //! group's state is resolved by walking the edges in memory. Members are kept apart from the rest:
 //! there may be very many of them, and often only one is asked for.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_caches::{Cache, Registry};
 use myelin_model::state_filter::{MEMBER, Members, StateFilter, StateKey, StateMap};
 

@@ -3,9 +3,9 @@
 //! Tokens with several writers are compared in two steps, as Synapse does: SQL bounds the coarse
 //! range, then each row is checked against its own writer's position.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::position::{EventPosition, MASTER};
 use myelin_model::{MultiWriterPosition, RoomToken};
 

@@ -1,10 +1,10 @@
 //! What is remembered about users, and the function names that make it stale. Answers to the `@cached` functions
 //! of `account_data.py`, `tags.py`, `push_rule.py`, `end_to_end_keys.py` and `presence.py`.
 
-use hashbrown::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_caches::{Cache, Registry};
 use myelin_model::presence::PresenceState;
 

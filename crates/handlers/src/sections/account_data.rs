@@ -1,9 +1,9 @@
 //! Account data, with tags and push rules among it. Answers to `_generate_sync_entry_for_account_data`.
 
-use hashbrown::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_live::Changed;
 use myelin_model::StreamToken;
 use myelin_storage::account_data::AccountDatum;

@@ -1,9 +1,9 @@
 //! Whose keys a client must fetch again, and whose it may forget. Answers to
 //! `generate_sync_entry_for_device_list` in `synapse/handlers/device.py`.
 
-use hashbrown::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use myelin_live::Changed;
 use myelin_model::{MultiWriterPosition, StreamToken};
 

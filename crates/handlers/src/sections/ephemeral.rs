@@ -1,10 +1,10 @@
 //! Typing and read receipts. Answers to `ephemeral_by_room` in `synapse/handlers/sync.py`,
 //! `TypingNotificationEventSource` and `ReceiptEventSource`.
 
-use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::StreamToken;
 use myelin_storage::receipts::ReceiptInRoom;

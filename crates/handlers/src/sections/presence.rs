@@ -1,9 +1,9 @@
 //! Who is there. Answers to `PresenceEventSource` in `synapse/handlers/presence.py` and
 //! `_generate_sync_entry_for_presence`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::presence::PresenceState;
 use myelin_model::{Requester, StreamToken};

@@ -1,10 +1,10 @@
 //! Push rules as clients see them. Answers to `synapse/push/clientformat.py` and to the order of
 //! `FilteredPushRules`. The rules that everybody has are those of the specification, section 13.13.1.5.
 
-use hashbrown::HashMap;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use hashbrown::HashMap;
 use myelin_storage::push_rule::PushRuleRows;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -1,9 +1,9 @@
 //! Unread counts. Answers to `unread_notifs_for_room_id` in `synapse/handlers/sync.py`.
 
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use myelin_storage::event_push_actions::UnreadRow;
 
 use crate::{Handlers, Result};

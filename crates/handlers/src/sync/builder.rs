@@ -1,9 +1,9 @@
 //! The frame of one answer. Answers to `generate_sync_result`, `get_sync_result_builder` and
 //! `calculate_user_changes` in `synapse/handlers/sync.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::{Event, MatrixError, StreamToken};
 use myelin_storage::GetEvents;

@@ -1,9 +1,9 @@
 //! Which member events a device was already sent. Answers to `LazyLoadedMembersCache` in `synapse/handlers/sync.py`.
 
-use hashbrown::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use myelin_model::MultiWriterPosition;
 
 /// Members remembered per device; more would make long syncs repeat less but cost memory.

@@ -1,10 +1,10 @@
 //! Which rooms an answer has something to say about. Answers to `_generate_sync_entry_for_rooms`,
 //! `_get_room_changes_for_incremental_sync` and `_get_room_changes_for_initial_sync` in `synapse/handlers/sync.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::room_version::RoomVersion;
 use myelin_model::state_filter::{MEMBER, StateFilter};

@@ -1,9 +1,9 @@
 //! The state that goes with a timeline. Answers to `compute_state_delta` and `_calculate_state` in
 //! `synapse/handlers/sync.py`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};
 use myelin_model::{Event, StreamToken};
 use myelin_storage::GetEvents;

@@ -1,9 +1,9 @@
 //! How a client names a room without a name. Answers to `compute_summary` in `synapse/handlers/sync.py` and
 //! `extract_heroes_from_room_summary`.
 
-use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::Event;
 use myelin_model::state_filter::{MEMBER, StateFilter, StateKey};
 use myelin_storage::GetEvents;

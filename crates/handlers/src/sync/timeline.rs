@@ -1,8 +1,8 @@
 //! The timeline of one room. Answers to `_load_filtered_recents` in `synapse/handlers/sync.py`.
 
-use hashbrown::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use myelin_model::{Event, MultiWriterPosition, RoomToken, StreamToken};
 use myelin_storage::stream::Page;
 

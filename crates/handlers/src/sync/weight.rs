@@ -1,8 +1,8 @@
 //! About how many bytes an answer to /sync takes while it is kept. Synapse counts such answers, not their bytes.
 
-use hashbrown::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
+use hashbrown::{HashMap, HashSet};
 use myelin_model::Event;
 
 use super::{ArchivedRoom, JoinedRoom, SyncResult};

@@ -1,10 +1,10 @@
 //! `devices.py` and `end_to_end_keys.py`
 
-use hashbrown::HashSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use hashbrown::HashSet;
 use myelin_model::MultiWriterPosition;
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! `presence.py`, `account_data.py`, `tags.py` and `push_rule.py`
 
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use hashbrown::HashMap;
 use myelin_model::Row;
 use myelin_storage::account_data::AccountDatum;
 use serde_json::{Value, json};
