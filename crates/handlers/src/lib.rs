@@ -69,7 +69,7 @@ impl Handlers {
             lazy_members: sync::LazyLoadedMembers::default(),
             lazy_profile_fields: sections::profile_updates::LazyLoadedProfileFields::default(),
             whole_syncs: tokio::sync::Semaphore::new(sync::whole_syncs_at_once()),
-            sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
+            sync_responses: sync::responses(std::time::Duration::from_millis(keep)),
         }
     }
 
