@@ -58,12 +58,13 @@ impl Storage {
         &self,
         user_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, Profile>, StorageError> {
+        type Row = (String, Option<String>, Option<String>, Option<String>);
         if user_ids.is_empty() {
             return Ok(HashMap::new());
         }
         let user_ids: Vec<&str> = user_ids.iter().map(|user_id| &**user_id).collect();
         // Names become JSON here, as the other fields are.
-        let rows: Vec<(String, Option<String>, Option<String>, Option<String>)> = sqlx::query_as(
+        let rows: Vec<Row> = sqlx::query_as(
             "SELECT full_user_id, to_jsonb(displayname)::text, to_jsonb(avatar_url)::text, fields::text
              FROM profiles WHERE full_user_id = ANY($1)",
         )
