@@ -149,8 +149,8 @@ fn sorted(values: &[Value]) -> Vec<Value> {
     values
 }
 
-/// Not by what depends on the moment: events sort by their id, presence by its user. Only events that a filter left
-/// nothing of but their ages sort by those, which are further apart than the moments of two answers.
+/// Not by what depends on the moment: events sort by their id, presence by its user. Of events without ids that are
+/// otherwise equal, the younger goes first.
 fn sort_key(value: &Value) -> (String, i64) {
     if let Some(id) = value["event_id"].as_str() {
         return (id.to_owned(), 0);
