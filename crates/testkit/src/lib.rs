@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod clock;
 pub mod database;
+pub mod folder;
 pub mod haproxy;
 pub mod http;
 pub mod nginx;

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use myelin_testkit::folder::Folder;
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::nginx;
 use myelin_testkit::program::program;
@@ -36,7 +37,7 @@ pub struct Stack {
     _nginx: Proxy,
     _myelin: process::Service,
     _synapse: Synapse,
-    _folder: tempfile::TempDir,
+    _folder: Folder,
 }
 
 fn show(once: bool) -> Result<Stack> {
@@ -45,7 +46,7 @@ fn show(once: bool) -> Result<Stack> {
     progress("building Myelin");
     // The debug build: it is a demonstration, not a benchmark.
     let program = program()?;
-    let folder = tempfile::Builder::new().prefix("myelin-demo-").tempdir()?;
+    let folder = Folder::new("demo")?;
     progress("starting Postgres, Redis and the Synapse main process");
     let synapse = Synapse::start(folder.path(), "")?;
     progress("starting Myelin and nginx");
