@@ -75,6 +75,12 @@ impl Synapse {
         Ok(Self { folder: folder.to_owned(), port, postgres, redis, main_port, main, writers, _front: front })
     }
 
+    /// Client APIs of the main process and of its stream writers, each with what it has written.
+    pub fn ports(&self) -> Vec<u16> {
+        let writers = self.writers.iter().map(|(writer, _)| writer.port);
+        std::iter::once(self.main_port).chain(writers).collect()
+    }
+
     /// Ends the main process and starts it again.
     pub fn restart_main(&mut self) -> Result<()> {
         self.stop_main()?;
