@@ -11,7 +11,7 @@ use crate::chance::Asked;
 use crate::compare::{self, Difference};
 use crate::run::Outcome;
 use crate::seed::Seed;
-use crate::stack::Stack;
+use crate::stack::{Stack, expect_ok};
 
 pub struct Case {
     pub name: &'static str,
@@ -122,4 +122,31 @@ fn act(case: &Case, seed: &Seed, number: u32) -> Result<()> {
     let Some((by, method, path, body)) = case.act else { return Ok(()) };
     let path = path.replace("<n>", &number.to_string()).replace("<d>", &(number % 10).to_string());
     seed.ask(by, method, &path, &body(seed, number)?).map(drop).context("what should wake them")
+}
+
+pub const COME_ONLINE: &str = "long_poll/come online";
+/// Users who come online by a sync: of some, Redis tells a worker only after it has answered, if it does not wait.
+const NEWCOMERS: usize = 5;
+
+/// Whoever comes online by a sync learns of it there, and is not woken by it in the next. Only Myelin is asked: the
+/// second worker to be asked would find them online.
+pub fn come_online(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
+    let mut native = true;
+    for number in 0..NEWCOMERS {
+        let user = format!("newcomer{number}");
+        seed.register(&user)?;
+        let worker = stack.myelin.with_token(seed.names.get(&format!("token:{user}"))?);
+        let mut sync = |query: &str| -> Result<Value> {
+            let answer = worker.get(&format!("/_matrix/client/v3/sync?{query}"))?;
+            native &= answer.header("x-myelin") == Some("native");
+            expect_ok(&answer, "a newcomer's sync")
+        };
+        let first = sync("timeout=0")?;
+        let since = first["next_batch"].as_str().context("no next_batch")?;
+        let second = sync(&format!("timeout=1000&since={since}"))?;
+        let online = first.pointer("/presence/events/0/content/presence");
+        ensure!(online == Some(&json!("online")), "{user} is not online in the first answer: {first}");
+        ensure!(second["presence"].is_null(), "{user} is woken by their own presence: {second}");
+    }
+    Ok(Outcome { differences: Vec::new(), native })
 }

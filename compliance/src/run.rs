@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use myelin_rest::routes::Table;
+use myelin_testkit::folder::Folder;
 use myelin_testkit::http::Answer;
 
 use crate::allowed::Allowed;
@@ -47,11 +48,11 @@ pub fn main() -> ExitCode {
 fn run(wanted: &str) -> Result<usize> {
     let rows = selected(table::rows(), wanted);
     let polls = long_poll::CASES.iter().filter(|case| case.name.contains(wanted)).collect::<Vec<_>>();
-    if rows.is_empty() && polls.is_empty() {
+    if rows.is_empty() && polls.is_empty() && !long_poll::COME_ONLINE.contains(wanted) {
         return Ok(0);
     }
     let start = Instant::now();
-    let folder = tempfile::Builder::new().prefix("myelin-twin-").tempdir()?;
+    let folder = Folder::new("twin")?;
     let (stack, seed) = Stack::start(folder.path(), "", &[], Seed::make)?;
     seed.load_history(&stack.python).context("loading the history into Python's cache")?;
     println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());
@@ -68,6 +69,10 @@ fn run(wanted: &str) -> Result<usize> {
     for case in polls {
         let outcome = long_poll::run(case, &twin.stack, &twin.seed, &twin.allowed);
         failed += usize::from(!twin.report(case.name, outcome));
+    }
+    if long_poll::COME_ONLINE.contains(wanted) {
+        let outcome = long_poll::come_online(&twin.stack, &mut twin.seed);
+        failed += usize::from(!twin.report(long_poll::COME_ONLINE, outcome));
     }
     for (area, tally) in &twin.tally {
         println!("{area:<14} {:>4} passed {:>4} failed {:>4} passed on", tally.passed, tally.failed, tally.passed_on);

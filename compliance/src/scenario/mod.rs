@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-
+use myelin_testkit::folder::Folder;
 use myelin_testkit::writers;
 
 use crate::seed::Seed;
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<usize> {
     let start = Instant::now();
-    let folder = tempfile::Builder::new().prefix("myelin-scenario-").tempdir()?;
+    let folder = Folder::new("scenario")?;
     let topology = if std::env::var_os("MYELIN_SCENARIO_WRITERS").is_some() { writers::SEPARATE } else { &[] };
     let logging = folder.path().join("log.yaml");
     std::fs::write(&logging, LOGGING)?;

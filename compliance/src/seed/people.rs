@@ -49,7 +49,7 @@ impl Seed {
         self.ask(user, "POST", "v3/account/deactivate", &json!({"erase": true, "auth": auth})).map(drop)
     }
 
-    pub(super) fn register(&mut self, user: &str) -> Result<()> {
+    pub(crate) fn register(&mut self, user: &str) -> Result<()> {
         let body = json!({"username": user, "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
         let answer = self.main.send("POST", "/_matrix/client/v3/register", Some(&body))?;
         self.remember(user, &expect_ok(&answer, "register")?)

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use myelin_config::Config;
 use myelin_live::Reader;
-use myelin_model::{MatrixError, Requester};
+use myelin_model::{MatrixError, Requester, StreamToken};
 use myelin_replication::{Client, Command, Commands};
 use myelin_storage::Storage;
 pub use myelin_storage::usage;
@@ -65,14 +65,26 @@ impl Handlers {
             live,
             lazy_members: sync::LazyLoadedMembers::default(),
             whole_syncs: tokio::sync::Semaphore::new(sync::whole_syncs_at_once()),
-            sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
+            sync_responses: sync::responses(std::time::Duration::from_millis(keep)),
         }
     }
 
-    /// Tells the writer of presence that a device syncs, for as long as the result lives.
+    /// Tells the writer of presence that a device syncs, for as long as the result lives. What the writer wrote of
+    /// the user is in the answer: it would else end their next long-poll at once.
     pub async fn user_syncing(&self, requester: &Requester, set_presence: &str) -> Result<Option<Syncing>> {
+        let user_id = &requester.user_id;
+        let changes = self.live.presence(user_id).is_none_or(|presence| presence.state != set_presence);
         let unlimited = self.is_unlimited(requester);
-        self.presence_duty.user_syncing(requester, set_presence, unlimited).await
+        let syncing = self.presence_duty.user_syncing(requester, set_presence, unlimited).await?;
+        // A Python worker is slower than Redis, and has heard of it by now. The writer answers when it has written.
+        if changes
+            && syncing.as_ref().is_some_and(|syncing| syncing.told)
+            && let Some(presence) = self.storage.presence_position(user_id).await?
+        {
+            let written = StreamToken { presence, ..StreamToken::clone(&*self.live.current_token()) };
+            self.live.wait_for_token(&written, HEARD_WITHIN).await;
+        }
+        Ok(syncing)
     }
 
     /// Whom `Ratelimiter` lets do everything: some application services, and whom an admin said so of.
@@ -119,6 +131,8 @@ impl Handlers {
     }
 }
 
+/// A sync does not wait longer for what the writer of presence wrote: Redis is in trouble, or its writer.
+const HEARD_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// Users seen and not yet told of; beyond, they are told of the next time.
 const SEEN: usize = 1_000;
 

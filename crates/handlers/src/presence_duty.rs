@@ -68,6 +68,8 @@ struct Bucket {
 pub struct Syncing {
     duty: Arc<PresenceDuty>,
     device: Device,
+    /// The writer of presence has just been told, and said that it knows.
+    pub told: bool,
 }
 
 impl PresenceDuty {
@@ -104,9 +106,8 @@ impl PresenceDuty {
         if set_presence == "offline" || !self.settings.tracked || !(allowed || unlimited.await?) {
             return Ok(None);
         }
-        if self.state().is_news(&device, set_presence, now, self.relay_interval_ms()) {
-            self.tell(&device, set_presence, now).await;
-        }
+        let news = self.state().is_news(&device, set_presence, now, self.relay_interval_ms());
+        let told = news && self.tell(&device, set_presence, now).await;
         let mut state = self.state();
         if state.ended {
             return Ok(None);
@@ -119,7 +120,7 @@ impl PresenceDuty {
             self.commands.send(&self.user_sync(&device, true, now_ms()));
         }
         drop(state);
-        Ok(Some(Syncing { duty: Arc::clone(self), device }))
+        Ok(Some(Syncing { duty: Arc::clone(self), device, told }))
     }
 
     /// The writer's timers need a word before they run out.
@@ -127,11 +128,12 @@ impl PresenceDuty {
         self.settings.sync_online_timeout.min(self.settings.last_active_granularity) * 5 / 6
     }
 
-    /// The sync waits a little, and is answered also when this fails. Goes on when the client goes away.
-    async fn tell(self: &Arc<Self>, device: &Device, presence: &str, now: i64) {
+    /// Whether the writer knows. The sync waits a little, and is answered also when this fails. Goes on when the
+    /// client goes away.
+    async fn tell(self: &Arc<Self>, device: &Device, presence: &str, now: i64) -> bool {
         let Ok(permit) = Arc::clone(&self.telling).try_acquire_owned() else {
             self.not_told(device, now, "too many requests to it are under way");
-            return;
+            return false;
         };
         let body = json!({
             "device_id": device.1.as_deref(),
@@ -142,19 +144,21 @@ impl PresenceDuty {
         let (duty, device) = (Arc::clone(self), device.clone());
         let telling = tokio::spawn(async move {
             let told = duty.http.presence_set_state(&duty.writer, &device.0, &body);
-            match tokio::time::timeout(TELL_WITHIN, told).await {
+            let told = tokio::time::timeout(TELL_WITHIN, told).await;
+            match &told {
                 Ok(Ok(())) => {
                     if duty.failing.swap(false, Ordering::Relaxed) {
                         tracing::info!("the writer of presence is told of syncs again");
                     }
                 }
-                Ok(Err(error)) => duty.not_told(&device, now, &error),
+                Ok(Err(error)) => duty.not_told(&device, now, error),
                 Err(_) => duty.not_told(&device, now, "no answer in time"),
             }
             drop(permit);
+            matches!(told, Ok(Ok(())))
         });
         // Neither a late answer nor a failure concerns the sync.
-        let _ = tokio::time::timeout(WAIT, telling).await;
+        matches!(tokio::time::timeout(WAIT, telling).await, Ok(Ok(true)))
     }
 
     /// The next sync of the device tries again.

@@ -6,14 +6,14 @@ use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, TryFutureExt, TryStreamExt};
 use myelin_caches::usage;
 use prometheus::core::Collector;
 use prometheus::{Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, PgPool, Postgres, SqlStr};
 
 use crate::health::Health;
@@ -124,6 +124,26 @@ impl Timed<'_> {
         connection
     }
 
+    /// `operation` as often as lost connections end it, if it may run again.
+    async fn run<'q, T>(
+        self,
+        query: impl Execute<'q, Postgres>,
+        operation: impl for<'c> Fn(&'c mut PgConnection, Statement) -> BoxFuture<'c, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let statement = Statement::of(query)?;
+        let measured = self.metrics.measured(self.caller, &statement);
+        let mut attempts = Attempts::default();
+        loop {
+            let mut connection = self.acquire(&mut attempts).await?;
+            let start = Instant::now();
+            let result = operation(&mut connection, statement.clone()).await;
+            self.finished(&measured, start.elapsed(), &result);
+            if !(statement.may_run_again && attempts.try_again(&result)) {
+                return result;
+            }
+        }
+    }
+
     fn finished<T>(self, measured: &Measured, took: Duration, result: &Result<T, Error>) {
         self.metrics.health.note(result);
         measured.count.inc();
@@ -133,38 +153,17 @@ impl Timed<'_> {
     }
 }
 
-type Step = Result<Either<PgQueryResult, PgRow>, Error>;
-
 impl<'c> Executor<'c> for Timed<'c> {
     type Database = Postgres;
 
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Step>
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let gather = async move {
-            let statement = Statement::of(query)?;
-            let measured = self.metrics.measured(self.caller, &statement);
-            let mut attempts = Attempts::default();
-            loop {
-                let mut connection = self.acquire(&mut attempts).await?;
-                let start = Instant::now();
-                let steps: Vec<Step> = connection.fetch_many(statement.clone()).collect().await;
-                if let Some(last) = steps.last() {
-                    self.finished(&measured, start.elapsed(), last);
-                    if statement.may_run_again && attempts.try_again(last) {
-                        continue;
-                    }
-                }
-                return Ok(steps);
-            }
-        };
-        let steps = stream::once(gather).flat_map(|gathered: Result<Vec<Step>, Error>| match gathered {
-            Ok(steps) => stream::iter(steps).left_stream(),
-            Err(error) => stream::once(ready(Err(error))).right_stream(),
-        });
-        Box::pin(steps)
+        let gather = self.run(query, |connection, statement| connection.fetch_many(statement).try_collect().boxed());
+        let steps = |gathered: Vec<_>| stream::iter(gathered.into_iter().map(Ok));
+        Box::pin(gather.map_ok(steps).try_flatten_stream())
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -172,21 +171,7 @@ impl<'c> Executor<'c> for Timed<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        Box::pin(async move {
-            let statement = Statement::of(query)?;
-            let measured = self.metrics.measured(self.caller, &statement);
-            let mut attempts = Attempts::default();
-            loop {
-                let mut connection = self.acquire(&mut attempts).await?;
-                let start = Instant::now();
-                let row = connection.fetch_optional(statement.clone()).await;
-                self.finished(&measured, start.elapsed(), &row);
-                if statement.may_run_again && attempts.try_again(&row) {
-                    continue;
-                }
-                return row;
-            }
-        })
+        self.run(query, |connection, statement| connection.fetch_optional(statement)).boxed()
     }
 
     fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [PgTypeInfo]) -> BoxFuture<'e, Result<PgStatement, Error>>

@@ -62,6 +62,15 @@ impl Storage {
         Ok(states)
     }
 
+    /// Where in the stream the user's presence was last written down.
+    pub async fn presence_position(&self, user_id: &str) -> Result<Option<i64>, StorageError> {
+        let row: (Option<i64>,) = sqlx::query_as("SELECT max(stream_id) FROM presence_stream WHERE user_id = $1")
+            .bind(user_id)
+            .fetch_one(self.pool())
+            .await?;
+        Ok(row.0)
+    }
+
     /// `_get_full_presence_stream_token_for_user`: whoever syncs from before it gets everybody's presence.
     pub async fn get_full_presence_position(&self, user_id: &str) -> Result<Option<i64>, StorageError> {
         let load = || async {

@@ -164,9 +164,11 @@ async fn a_device_is_told_of_when_it_comes_and_when_it_has_gone() -> Result<()> 
     let mut set = Set::new(UNLIMITED, "200 OK").await?;
     let (d, duty) = (requester(Some("D")), Arc::clone(&set.duty));
     let first = syncing(&duty, &d, "online").await.context("it counts")?;
+    assert!(first.told);
     assert_eq!(set.told().await?, "online");
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), true));
     let second = syncing(&duty, &d, "online").await.context("it counts")?;
+    assert!(!second.told, "it was before");
     assert!(syncing(&duty, &d, "offline").await.is_none());
     drop(first);
     duty.tell_of_the_gone(now_ms() + 60_000).await;
@@ -233,7 +235,8 @@ async fn a_writer_that_fails_is_asked_again() -> Result<()> {
     let mut set = Set::new(UNLIMITED, "500 Internal Server Error").await?;
     let (d, duty) = (requester(Some("D")), Arc::clone(&set.duty));
     for _ in 0..2 {
-        assert!(syncing(&duty, &d, "online").await.is_some(), "the sync is served");
+        let syncing = syncing(&duty, &d, "online").await.context("the sync is served")?;
+        assert!(!syncing.told);
         assert_eq!(set.told().await?, "online");
     }
     assert!(duty.failing.load(Ordering::Relaxed));

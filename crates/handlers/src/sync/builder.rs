@@ -20,8 +20,6 @@ pub(super) struct Sync<'a> {
     pub config: &'a SyncConfig,
     pub user_id: Arc<str>,
     pub filter: &'a FilterCollection,
-    pub use_state_after: bool,
-    pub full_state: bool,
     pub since: Option<&'a StreamToken>,
     pub now: StreamToken,
     pub joined_room_ids: HashSet<Arc<str>>,
@@ -39,7 +37,7 @@ impl<'a> Sync<'a> {
 
     /// The lower bound of everything that is sent whole with `full_state`.
     pub fn since_unless_full(&self) -> Option<&'a StreamToken> {
-        self.since.filter(|_| !self.full_state)
+        self.since.filter(|_| !self.config.full_state)
     }
 }
 
@@ -65,15 +63,13 @@ impl Handlers {
         // When presence was switched off, clients still have to learn that everybody is offline.
         let has_presence = presence.enabled || since.is_some_and(|since| since.presence < now.presence);
         let wants_presence = has_presence && !filter.blocks_all_presence();
-        // Synapse: meant to leave out tokens without this field, but a position is never false.
-        let device_lists_since = since;
-        let rooms = if filter.blocks_all_rooms() && !wants_presence && device_lists_since.is_none() {
+        let rooms = if filter.blocks_all_rooms() && !wants_presence && since.is_none() {
             Rooms::default()
         } else {
             self.sync_rooms(&sync, data.rooms).await?
         };
         let (mut presence_items, mut device_lists) = (Vec::new(), DeviceLists::default());
-        if wants_presence || device_lists_since.is_some() {
+        if wants_presence || since.is_some() {
             let changes = if since.is_some() { self.user_changes(&rooms).await? } else { UserChanges::default() };
             if wants_presence {
                 let offline = presence.include_offline_users_on_sync || sync.since_unless_full().is_some();
@@ -90,7 +86,8 @@ impl Handlers {
                     .await?;
                 filter.filter_presence(&mut presence_items);
             }
-            if let Some(since) = device_lists_since {
+            // Synapse: meant to leave out tokens without this field, but a position is never false.
+            if let Some(since) = since {
                 let changes = device_lists::Changes {
                     joined_rooms: &sync.joined_room_ids,
                     newly_joined_rooms: &rooms.newly_joined,
@@ -162,8 +159,6 @@ impl Handlers {
             config,
             user_id,
             filter: &config.filter,
-            use_state_after: config.use_state_after,
-            full_state: config.full_state,
             since,
             now,
             joined_room_ids: joined,
@@ -187,9 +182,7 @@ impl Handlers {
         let ids = self.storage.membership_changes_for_user(user_id, &lower, &upper, excluded).await?;
         Ok(self.storage.get_events_as_list(&ids, GetEvents::default()).await?)
     }
-}
 
-impl Handlers {
     /// Synapse: whether somebody was there before is read off `prev_content`, which an event of the state has only if
     /// some earlier request put it there. Here it is always known.
     async fn user_changes(&self, rooms: &Rooms) -> Result<UserChanges> {

@@ -35,7 +35,7 @@ impl Handlers {
         data: RoomData,
     ) -> Result<Option<Entry>> {
         let RoomData { mut ephemeral, mut account_data } = data;
-        let always_include = sync.full_state;
+        let always_include = sync.config.full_state;
         let full_state = sync.since.is_none() || entry.newly_joined || always_include;
         let quiet = ephemeral.is_empty() && account_data.is_empty() && !full_state;
         if quiet && entry.events.as_ref().is_some_and(Vec::is_empty) {

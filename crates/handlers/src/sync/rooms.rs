@@ -78,7 +78,8 @@ impl Handlers {
             self.ephemeral_by_room(&sync.user_id, &ids, sync.since, &sync.now).await?
         };
         let idle = ephemeral.is_empty() && account_data.is_empty();
-        if idle && !sync.full_state && sync.since.is_some_and(|since| !self.may_rooms_have_changed(sync, since)) {
+        if idle && !sync.config.full_state && sync.since.is_some_and(|since| !self.may_rooms_have_changed(sync, since))
+        {
             return Ok(Rooms::default());
         }
         let changes = match sync.since {

@@ -31,7 +31,7 @@ impl Handlers {
         full_state: bool,
     ) -> Result<HashMap<StateKey, Arc<Event>>> {
         let lazy = sync.filter.lazy_load_members();
-        let wanted = wanted(timeline, lazy, sync.use_state_after);
+        let wanted = wanted(timeline, lazy, sync.config.use_state_after);
         let partial = lazy && self.storage.is_partial_state_room(&entry.room_id).await?;
         let (mut state_ids, changed) = match &entry.since {
             Some(since) if !full_state => self.incremental_state(sync, entry, timeline, since, &wanted).await?,
@@ -70,7 +70,7 @@ impl Handlers {
             Some(members) => StateFilter::lazy_load(members.iter().chain([&sync.user_id]).cloned()),
             None => StateFilter::all(),
         };
-        if sync.use_state_after {
+        if sync.config.use_state_after {
             return if entry.joined {
                 self.current_state_at(&entry.room_id, &entry.end, &filter).await
             } else {
@@ -110,7 +110,7 @@ impl Handlers {
         since: &StreamToken,
         wanted: &Wanted,
     ) -> Result<(StateMap, HashSet<StateKey>)> {
-        if sync.use_state_after {
+        if sync.config.use_state_after {
             return self.incremental_state_after(entry, since, wanted).await;
         }
         let lazy = wanted.members.is_some();

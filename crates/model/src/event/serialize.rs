@@ -266,25 +266,13 @@ mod tests {
 
     use super::*;
     use crate::event::StoredEvent;
-    use crate::position::EventPosition;
-    use crate::room_version::RoomVersion;
+    use crate::event::stored::tests::{share, stored};
 
     fn event(version: &str, json: &Value) -> Event {
-        let stored = StoredEvent {
-            event_id: "$e".into(),
-            json: &json.to_string(),
-            internal_metadata: r#"{"txn_id":"t","device_id":"D"}"#,
-            format_version: RoomVersion::find(version).map(|version| version.event_format.into()),
-            room_version: Some(version),
-            position: EventPosition { instance: "master".into(), stream: 7 },
-            outlier: false,
-            rejected_reason: None,
-        };
+        let json = json.to_string();
+        let metadata = r#"{"txn_id":"t","device_id":"D"}"#;
+        let stored = StoredEvent { internal_metadata: metadata, outlier: false, ..stored(&json, version) };
         Event::from_stored(stored, share).unwrap()
-    }
-
-    fn share(text: &str) -> Arc<str> {
-        Arc::from(text)
     }
 
     fn shown(event: &Event, format: EventFormat, extras: EventExtras<'_>) -> Value {

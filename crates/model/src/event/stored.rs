@@ -132,10 +132,10 @@ fn number(keys: &RawKeys<'_>, key: &str) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn stored<'a>(json: &'a str, version: &'a str) -> StoredEvent<'a> {
+    pub fn stored<'a>(json: &'a str, version: &'a str) -> StoredEvent<'a> {
         StoredEvent {
             event_id: "$e".into(),
             json,
@@ -148,10 +148,11 @@ mod tests {
         }
     }
 
+    pub fn share(text: &str) -> Arc<str> {
+        Arc::from(text)
+    }
+
     fn read(row: StoredEvent<'_>) -> Result<Event, UnreadableEvent> {
-        fn share(text: &str) -> Arc<str> {
-            Arc::from(text)
-        }
         Event::from_stored(row, share)
     }
 
