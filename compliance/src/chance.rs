@@ -24,10 +24,20 @@ pub fn take_out(asked: Asked<'_>, allowed: &Allowed, python: &mut Value, myelin:
     let mut undecided = BTreeSet::new();
     if let Some(entry) = allowed.rule(Rule::Remembered, asked.row) {
         entry.mark_used();
-        for pointer in room_pointers(python) {
-            let rooms = (python.pointer_mut(&pointer), myelin.pointer_mut(&pointer));
-            if let (Some(python), Some(myelin)) = rooms {
-                undecided.extend(take_remembered(asked, python, myelin));
+        let pointers: BTreeSet<String> = room_pointers(python).into_iter().chain(room_pointers(myelin)).collect();
+        for pointer in pointers {
+            let (left, mut nothing) = (pointer.starts_with("/rooms/leave/"), json!({}));
+            match (python.pointer_mut(&pointer), myelin.pointer_mut(&pointer)) {
+                (Some(python), Some(myelin)) => undecided.extend(take_remembered(asked, left, python, myelin)),
+                (Some(room), None) | (None, Some(room)) => {
+                    let found = take_remembered(asked, left, room, &mut nothing);
+                    if !found.is_empty() && is_empty(room) {
+                        remove(python, &pointer);
+                        remove(myelin, &pointer);
+                    }
+                    undecided.extend(found);
+                }
+                (None, None) => {}
             }
         }
     }
@@ -49,9 +59,26 @@ fn room_pointers(sync: &Value) -> Vec<String> {
     ["join", "leave"].into_iter().flat_map(of).collect()
 }
 
+/// Nothing of what makes Synapse mention a room.
+fn is_empty(room: &Value) -> bool {
+    let sections = ["timeline", "state", "org.matrix.msc4222.state_after", "ephemeral", "account_data"];
+    sections.iter().all(|section| list(room, &format!("/{section}/events")).next().is_none())
+}
+
+/// And what holds nothing else.
+fn remove(sync: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    let Some(object) = sync.pointer_mut(parent).and_then(Value::as_object_mut) else { return };
+    object.remove(key);
+    if object.is_empty() {
+        remove(sync, parent);
+    }
+}
+
 /// Members of one room that only one of the two sent. Sent again or not may be the membership of whom the timeline
-/// or the room's name needs, and the asker's own, if it is older than `since`: news are always sent.
-fn take_remembered(asked: Asked<'_>, python: &mut Value, myelin: &mut Value) -> BTreeSet<String> {
+/// or the room's name needs, and the asker's own, if it is older than `since`: news are always sent. Of a room that
+/// was left the name's members are not told: any may be.
+fn take_remembered(asked: Asked<'_>, left: bool, python: &mut Value, myelin: &mut Value) -> BTreeSet<String> {
     let mut needed: BTreeSet<String> = asked.user_id.map(ToOwned::to_owned).into_iter().collect();
     for room in [&*python, &*myelin] {
         let senders = list(room, "/timeline/events").filter_map(|event| event["sender"].as_str());
@@ -68,7 +95,7 @@ fn take_remembered(asked: Asked<'_>, python: &mut Value, myelin: &mut Value) -> 
         let (a, b) = (ids(python), ids(myelin));
         let one_sided = |(user, at): &(&String, &Option<i64>)| {
             a.contains_key(*user) != b.contains_key(*user)
-                && needed.contains(*user)
+                && (left || needed.contains(*user))
                 && asked.since.is_none_or(|since| at.is_some_and(|at| at <= since))
         };
         let here: BTreeSet<String> = a.iter().chain(&b).filter(one_sided).map(|(user, _)| user.clone()).collect();
