@@ -18,6 +18,20 @@ pub enum Rule {
     State,
     /// Numbers that depend on the moment of the request.
     Near,
+    /// Members of a sync that a worker may remember to have sent, and what follows from them; see `chance.rs`.
+    Remembered,
+    /// Users of a sync who come and go at once; see `chance.rs`.
+    Newcomers,
+    /// Notifications of the main timeline that are counted as a thread's: only their sum is compared.
+    Misplaced,
+    /// Python answers with an error, whose text is `error`, what Myelin answers.
+    Refused,
+}
+
+impl Rule {
+    fn is_of_whole_answers(self) -> bool {
+        matches!(self, Self::Remembered | Self::Newcomers | Self::Misplaced | Self::Refused)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -31,7 +45,12 @@ pub struct Entry {
     rows: String,
     #[serde(default)]
     pub tolerance: u64,
+    #[serde(default)]
+    pub error: String,
     reason: String,
+    /// Only random scenarios come upon it.
+    #[serde(default)]
+    scenarios_only: bool,
     #[serde(skip)]
     used: AtomicBool,
 }
@@ -58,15 +77,21 @@ impl Allowed {
         let applies = |entry: &&Entry| {
             // `/a` is one segment, the empty path none.
             let pattern: Vec<_> = entry.path.split('/').skip(1).collect();
-            row.starts_with(&entry.rows) && matches(&pattern, path)
+            !entry.rule.is_of_whole_answers() && row.starts_with(&entry.rows) && matches(&pattern, path)
         };
         // An entry for these rows goes before one for all.
         self.difference.iter().filter(applies).max_by_key(|entry| entry.rows.len())
     }
 
-    /// Entries that no answer had a use for are out of date.
+    /// An entry of a rule that looks at whole answers.
+    pub fn rule(&self, rule: Rule, row: &str) -> Option<&Entry> {
+        self.difference.iter().find(|entry| entry.rule == rule && row.starts_with(&entry.rows))
+    }
+
+    /// Entries that no answer of the table had a use for are out of date.
     pub fn unused(&self) -> Vec<String> {
-        let unused = self.difference.iter().filter(|entry| !entry.used.load(Ordering::Relaxed));
+        let expected = self.difference.iter().filter(|entry| !entry.scenarios_only);
+        let unused = expected.filter(|entry| !entry.used.load(Ordering::Relaxed));
         unused.map(|entry| format!("{} {} ({})", entry.rows, entry.path, entry.reason)).collect()
     }
 }

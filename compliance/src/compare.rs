@@ -4,6 +4,7 @@ use myelin_testkit::http::Answer;
 use serde_json::{Map, Value};
 
 use crate::allowed::{Allowed, Entry, Rule};
+use crate::chance::{self, Asked};
 
 #[derive(Debug)]
 pub struct Difference {
@@ -15,13 +16,24 @@ pub struct Difference {
 /// Headers of the connection or the moment, not of the answer; and the one that only Myelin sends.
 const PASSING: [&str; 5] = ["connection", "content-length", "date", "transfer-encoding", "x-myelin"];
 
-/// Differences between two answers to the row.
-pub fn answers(row: &str, allowed: &Allowed, python: &Answer, myelin: &Answer) -> Vec<Difference> {
-    let mut comparison = Comparison { row, allowed, path: Vec::new(), found: Vec::new() };
+/// Differences between two answers to the question.
+pub fn answers(asked: Asked<'_>, allowed: &Allowed, python: &Answer, myelin: &Answer) -> Vec<Difference> {
+    let mut comparison = Comparison { row: asked.row, allowed, path: Vec::new(), found: Vec::new() };
+    if let Some(entry) = allowed.rule(Rule::Refused, asked.row)
+        && python.status != 200
+        && myelin.status == 200
+        && python.json().is_ok_and(|json| json["error"] == *entry.error)
+    {
+        entry.mark_used();
+        return Vec::new();
+    }
     comparison.at("@status", |it| it.values(&python.status.into(), &myelin.status.into()));
     comparison.at("@headers", |it| it.values(&headers(python), &headers(myelin)));
     match (python.json(), myelin.json()) {
-        (Ok(python), Ok(myelin)) => comparison.values(&python, &myelin),
+        (Ok(mut python), Ok(mut myelin)) => {
+            chance::take_out(asked, allowed, &mut python, &mut myelin);
+            comparison.values(&python, &myelin);
+        }
         _ => comparison.at("@body", |it| it.values(&text(python), &text(myelin))),
     }
     comparison.found

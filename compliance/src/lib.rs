@@ -2,6 +2,7 @@
 
 mod allowed;
 mod ask;
+mod chance;
 mod compare;
 mod long_poll;
 mod names;

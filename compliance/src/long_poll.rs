@@ -7,6 +7,7 @@ use myelin_testkit::http::{Answer, Client};
 use serde_json::{Value, json};
 
 use crate::allowed::Allowed;
+use crate::chance::Asked;
 use crate::compare::{self, Difference};
 use crate::run::Outcome;
 use crate::seed::Seed;
@@ -77,7 +78,7 @@ pub fn run(case: &Case, stack: &Stack, seed: &Seed, allowed: &Allowed) -> Result
         stack.wait_caught_up(seed)?;
         number += 1;
         let (python, myelin) = wait(case, stack, seed, number)?;
-        let differences = compare::answers(case.name, allowed, &python, &myelin);
+        let differences = compare::answers(Asked { row: case.name, ..Asked::default() }, allowed, &python, &myelin);
         // Another stream may have moved between the two wake-ups; that shows in the position alone.
         let only_position = differences.iter().all(|found: &Difference| found.path == "/next_batch");
         if !differences.is_empty() && only_position && attempt < ATTEMPTS {

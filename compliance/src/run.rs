@@ -11,9 +11,10 @@ use myelin_testkit::http::Answer;
 
 use crate::allowed::Allowed;
 use crate::ask::{Asker, Expected, is_native};
+use crate::chance::Asked;
 use crate::compare::{self, Difference};
 use crate::long_poll;
-use crate::row::Row;
+use crate::row::{By, Row};
 use crate::seed::Seed;
 use crate::stack::Stack;
 use crate::table;
@@ -52,7 +53,7 @@ fn run(wanted: &str) -> Result<usize> {
     }
     let start = Instant::now();
     let folder = Folder::new("twin")?;
-    let (stack, seed) = Stack::start(folder.path(), "", Seed::make)?;
+    let (stack, seed) = Stack::start(folder.path(), "", &[], Seed::make)?;
     seed.load_history(&stack.python).context("loading the history into Python's cache")?;
     println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());
     let mut twin = Twin { stack, seed, allowed: Allowed::load()?, routes: Table::new()?, tally: BTreeMap::new() };
@@ -142,22 +143,27 @@ impl Twin {
     fn ask(&mut self, row: &Row) -> Result<Outcome> {
         let path = self.seed.names.fill_url(&row.url())?;
         let asker = Asker { stack: &self.stack, names: &self.seed.names, routes: &self.routes };
+        let user_id = match &row.by {
+            By::User(user) => self.seed.names.get(&format!("@{user}")).ok(),
+            By::Nobody | By::Token(_) => None,
+        };
+        let asked = Asked { row: &row.name, user_id, since: None };
         let mut before = asker.both(row, &path)?;
         for _ in 0..ATTEMPTS {
-            let differences = compare::answers(&row.name, &self.allowed, &before.0, &before.1);
+            let differences = compare::answers(asked, &self.allowed, &before.0, &before.1);
             if differences.is_empty() {
                 break;
             }
             // Did the world move between the two questions? Python tells.
             let after = asker.both(row, &path)?;
-            if compare::answers(&row.name, &self.allowed, &before.0, &after.0).is_empty() {
+            if compare::answers(asked, &self.allowed, &before.0, &after.0).is_empty() {
                 break;
             }
             before = after;
         }
         let (python, myelin) = before;
         self.check_row(row, &python)?;
-        let mut differences = compare::answers(&row.name, &self.allowed, &python, &myelin);
+        let mut differences = compare::answers(asked, &self.allowed, &python, &myelin);
         let native = is_native(&myelin);
         if asker.expects(&row.method, &path) == Expected::PassedOn {
             // The main process answered, which sees presence, for one, otherwise than a worker does.
@@ -193,6 +199,9 @@ impl Twin {
 
 pub fn line(found: &Difference) -> String {
     let short = |text: &str| -> String {
+        if std::env::var_os("MYELIN_TWIN_ALL").is_some() {
+            return text.to_owned();
+        }
         let cut: String = text.chars().take(300).collect();
         if cut.len() < text.len() { cut + "…" } else { cut }
     };

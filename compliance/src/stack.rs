@@ -1,13 +1,15 @@
 //! Everything that runs: Postgres, Redis, the Synapse main process, one Python worker and one Myelin.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
-use myelin_testkit::process::Service;
+use myelin_testkit::process::{self, Service};
 use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
+use myelin_testkit::writers::Topology;
 use serde_json::Value;
 
 use crate::seed::Seed;
@@ -20,7 +22,7 @@ const ROTATION: Duration = Duration::from_mins(1);
 
 /// Both workers must have seen within this what the main process has written.
 const PATIENCE: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(5);
 
 /// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again.
 const SETTINGS: &str = "
@@ -32,7 +34,10 @@ experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_en
 ";
 
 pub struct Stack {
+    /// The client API: the main process, or nginx before it and its stream writers.
     pub main: Client,
+    /// The main process and each stream writer.
+    writers: Vec<Client>,
     pub python: Client,
     pub myelin: Client,
     _workers: [Service; 2],
@@ -41,14 +46,26 @@ pub struct Stack {
 
 impl Stack {
     /// Starts it all; `fill` fills the server while the workers start and follow.
-    pub fn start(folder: &Path, extra: &str, fill: impl FnOnce(&Synapse) -> Result<Seed>) -> Result<(Self, Seed)> {
+    pub fn start(
+        folder: &Path,
+        extra: &str,
+        topology: Topology<'_>,
+        fill: impl FnOnce(&Synapse) -> Result<Seed>,
+    ) -> Result<(Self, Seed)> {
+        // Nothing is dropped in order when a signal ends the run.
+        let ended = || {
+            process::end_all();
+            std::process::exit(1);
+        };
+        ctrlc::set_handler(ended).context("cannot catch signals")?;
         let registration = folder.join("bridge.yaml");
         std::fs::write(&registration, registration_yaml())?;
         let settings = format!("{SETTINGS}{extra}app_service_config_files: ['{}']\n", registration.display());
         let building = std::thread::spawn(program);
-        let synapse = Synapse::start(folder, &settings)?;
+        let synapse = Synapse::start_with(folder, &settings, topology)?;
         let program = building.join().map_err(|_| anyhow::anyhow!("the build panicked"))??;
         let main = Client::new(synapse.port);
+        let writers = synapse.ports().into_iter().map(Client::new).collect();
         let (python, myelin, seed) = std::thread::scope(|scope| {
             let python = scope.spawn(|| synapse.start_python_worker("python1"));
             let myelin = scope.spawn(|| synapse.start_myelin(&program, "myelin1"));
@@ -58,7 +75,7 @@ impl Stack {
         })?;
         let ((python, python_service), (myelin, myelin_service)) = (python, myelin);
         let (python, myelin) = (Client::new(python), Client::new(myelin));
-        let stack = Self { main, python, myelin, _workers: [python_service, myelin_service], synapse };
+        let stack = Self { main, writers, python, myelin, _workers: [python_service, myelin_service], synapse };
         stack.wait_caught_up(&seed)?;
         Ok((stack, seed))
     }
@@ -78,31 +95,61 @@ impl Stack {
         Ok(())
     }
 
-    /// Waits until both workers have every position of the main process.
-    pub fn wait_caught_up(&self, seed: &Seed) -> Result<()> {
-        let wanted = seed.position(&self.main)?;
+    /// Waits until both workers have every position of the main process and the stream writers, and returns where
+    /// Python then stands. (Whoever asks Python from a position that it has not reached makes it sleep half a second.)
+    pub fn wait_caught_up(&self, seed: &Seed) -> Result<String> {
+        let wanted = self.writers.iter().map(|writer| seed.position(writer)).collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
-        for (name, worker) in [("Python", &self.python), ("Myelin", &self.myelin)] {
-            loop {
-                let reached = seed.position(worker)?;
-                if reaches(&reached, &wanted)? {
-                    break;
-                }
-                ensure!(start.elapsed() < PATIENCE, "{name} stays at {reached}, the main process is at {wanted}");
-                std::thread::sleep(POLL);
+        let wait = |name: &str, worker: &Client| loop {
+            let reached = seed.position(worker)?;
+            let behind = wanted.iter().map(|wanted| Ok(!reaches(&reached, wanted)?)).collect::<Result<Vec<_>>>()?;
+            if !behind.contains(&true) {
+                return Ok(reached);
             }
-        }
-        Ok(())
+            ensure!(start.elapsed() < PATIENCE, "{name} stays at {reached}, the writers are at {wanted:?}");
+            std::thread::sleep(POLL);
+        };
+        std::thread::scope(|scope| {
+            let python = scope.spawn(|| wait("Python", &self.python));
+            wait("Myelin", &self.myelin)?;
+            python.join().map_err(|_| anyhow::anyhow!("a request panicked"))?
+        })
     }
 }
 
-/// Compares two stream tokens of a server with one writer, field by field.
+/// Compares two stream tokens field by field, and in each field writer by writer.
 fn reaches(token: &str, wanted: &str) -> Result<bool> {
-    let fields = |token: &str| -> Result<Vec<i64>> {
-        let fields = token.trim_start_matches('s').split('_');
-        fields.map(|field| field.parse().with_context(|| format!("an odd token: {token}"))).collect()
+    let (reached, wanted) = (fields(token)?, fields(wanted)?);
+    Ok(reached.iter().zip(&wanted).all(|(reached, wanted)| {
+        let writers = wanted.writers.keys().chain(reached.writers.keys());
+        reached.base >= wanted.base && writers.into_iter().all(|writer| reached.of(*writer) >= wanted.of(*writer))
+    }))
+}
+
+/// One position of a token: `12`, or `m12~1.14~3.13` where writers 1 and 3 are ahead of the others.
+struct Field {
+    base: i64,
+    writers: BTreeMap<i64, i64>,
+}
+
+impl Field {
+    fn of(&self, writer: i64) -> i64 {
+        self.writers.get(&writer).copied().unwrap_or(self.base)
+    }
+}
+
+fn fields(token: &str) -> Result<Vec<Field>> {
+    let number = |text: &str| text.parse::<i64>().with_context(|| format!("an odd token: {token}"));
+    let field = |text: &str| {
+        let mut parts = text.trim_start_matches(['s', 'm']).split('~');
+        let base = number(parts.next().unwrap_or_default())?;
+        let writer = |part: &str| {
+            let (writer, position) = part.split_once('.').with_context(|| format!("an odd token: {token}"))?;
+            Ok((number(writer)?, number(position)?))
+        };
+        Ok(Field { base, writers: parts.map(writer).collect::<Result<_>>()? })
     };
-    Ok(fields(token)?.iter().zip(fields(wanted)?).all(|(reached, wanted)| *reached >= wanted))
+    token.split('_').map(field).collect()
 }
 
 /// 200 and JSON, or an error that shows the answer.
@@ -116,4 +163,17 @@ fn registration_yaml() -> String {
         "id: bridge\nurl: null\nas_token: {AS_TOKEN}\nhs_token: hs-token\nsender_localpart: bridge\n\
          rate_limited: false\nnamespaces:\n  users: [{{regex: '@bridge_.*', exclusive: true}}]\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_compared_writer_by_writer() {
+        assert!(reaches("s5_2", "s5_1").unwrap() && !reaches("s5_1", "s5_2").unwrap());
+        assert!(reaches("m5~1.7_1", "s5_1").unwrap() && reaches("s7_1", "m5~1.7_1").unwrap());
+        assert!(!reaches("m5~1.7_1", "m5~2.6_1").unwrap() && !reaches("s5_1", "m5~2.6_1").unwrap());
+        assert!(reaches("s5_x", "s5_1").is_err());
+    }
 }

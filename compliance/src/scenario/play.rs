@@ -1,12 +1,12 @@
 //! Plays a scenario with users and rooms of its own, and stops at the first difference.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use myelin_rest::routes::Table;
-use myelin_testkit::http::{Answer, Client};
+use myelin_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use super::step::{Act, Ask, Step};
@@ -14,14 +14,13 @@ use super::world::{DEVICES, USERS};
 use super::{PASSWORD, poll};
 use crate::allowed::Allowed;
 use crate::ask::Asker;
+use crate::chance::Asked;
 use crate::compare::{self, Difference};
 use crate::names::{Names, encode};
 use crate::run::line;
 use crate::seed::Seed;
 use crate::stack::{Stack, expect_ok};
 
-/// A worker that has not caught up by then answers with nothing; Synapse waits 10 s.
-const PATIENCE: Duration = Duration::from_secs(9);
 /// How often a question is asked again while the server itself moves (presence times out, for example).
 const ATTEMPTS: usize = 5;
 /// Events read again in each room where memberships changed.
@@ -59,8 +58,14 @@ pub struct Tally {
     pub skipped: usize,
     /// Given up, because the server did not stand still.
     pub moved: usize,
-    /// Equal but for what Python's order of rooms decides; see `rooms_disagree` and `is_lazy`.
-    pub unordered: usize,
+    /// Where the time went, by part.
+    pub times: BTreeMap<&'static str, Duration>,
+}
+
+impl Tally {
+    fn took(&mut self, part: &'static str, since: Instant) {
+        *self.times.entry(part).or_default() += since.elapsed();
+    }
 }
 
 impl Theatre {
@@ -70,10 +75,13 @@ impl Theatre {
     }
 
     pub fn play(&self, steps: &[Step], tally: &mut Tally) -> Result<Option<Failure>> {
-        let mut play = Play { theatre: self, names: self.cast()?, last: String::new(), number: 0, tally };
+        let start = Instant::now();
+        let mut play =
+            Play { theatre: self, names: self.cast()?, taken: BTreeMap::new(), last: String::new(), number: 0, tally };
+        play.tally.took("cast", start);
         play.settle()?;
         for device in DEVICES {
-            play.names.set(&format!("chain:{device}"), play.last.clone());
+            play.keep_token(&format!("chain:{device}"), &play.last.clone());
         }
         for (at, step) in steps.iter().enumerate() {
             let differences = play.step(step)?;
@@ -81,7 +89,9 @@ impl Theatre {
                 return Ok(Some(play.failure(at, None, &differences)));
             }
             for ask in &step.asks {
+                let start = Instant::now();
                 let differences = play.ask(ask)?;
+                play.tally.took("questions", start);
                 if !differences.is_empty() {
                     return Ok(Some(play.failure(at, Some(ask), &differences)));
                 }
@@ -117,6 +127,8 @@ impl Theatre {
 struct Play<'a> {
     theatre: &'a Theatre,
     names: Names,
+    /// When the tokens were taken, by name, in milliseconds since 1970.
+    taken: BTreeMap<String, i64>,
     /// Position of the server after the last step.
     last: String,
     /// Of the last step.
@@ -133,21 +145,32 @@ impl Play<'_> {
         Failure { at, ask: ask.cloned(), kind: format!("{area} {kind}"), lines }
     }
 
+    /// A position of the present.
+    fn keep_token(&mut self, name: &str, token: &str) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis());
+        self.taken.insert(name.to_owned(), i64::try_from(now).unwrap_or(i64::MAX));
+        self.names.set(name, token);
+    }
+
     /// What the long-poll beside it saw differently.
     fn step(&mut self, step: &Step) -> Result<Vec<Difference>> {
         // Tokens of steps that were taken out.
         for number in self.number..step.number {
-            self.names.set(&format!("t{number}"), self.last.clone());
+            self.keep_token(&format!("t{number}"), &self.last.clone());
         }
         self.number = step.number;
+        let start = Instant::now();
         let differences = if let Some(device) = &step.poll {
             self.act_beside(step, device)?
         } else {
             self.act(step)?;
             Vec::new()
         };
-        self.names.set(&format!("t{}", step.number), self.last.clone());
+        self.tally.took(if step.poll.is_some() { "acts beside polls" } else { "acts" }, start);
+        self.keep_token(&format!("t{}", step.number), &self.last.clone());
+        let start = Instant::now();
         self.load_history(step)?;
+        self.tally.took("history", start);
         Ok(differences)
     }
 
@@ -230,33 +253,12 @@ impl Play<'_> {
     fn settle(&mut self) -> Result<()> {
         let Theatre { stack, seed, marks, .. } = self.theatre;
         // Synapse sends account data after the cache invalidations that no token tells of.
+        let start = Instant::now();
         let mark = json!({"number": marks.fetch_add(1, Ordering::Relaxed)});
         seed.ask("watcher", "PUT", "v3/user/<@watcher>/account_data/my.mark", &mark)?;
-        self.last = seed.position(&stack.main)?;
-        self.catch_up()
-    }
-
-    /// A worker that is asked from a later position waits until it has come there.
-    fn catch_up(&self) -> Result<()> {
-        let Theatre { stack, seed, .. } = self.theatre;
-        let filter = json!({"room": {"rooms": []}, "presence": {"types": []}, "account_data": {"types": []}});
-        let path = format!(
-            "/_matrix/client/v3/sync?set_presence=offline&since={}&filter={}",
-            encode(&self.last),
-            encode(&filter.to_string())
-        );
-        let token = seed.names.get("token:watcher")?;
-        let reach = |name: &str, worker: &Client| -> Result<()> {
-            let answer = worker.with_token(token).get(&path)?;
-            expect_ok(&answer, name)?;
-            ensure!(answer.took < PATIENCE, "{name} does not reach {}", self.last);
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let python = scope.spawn(|| reach("Python", &stack.python));
-            reach("Myelin", &stack.myelin)?;
-            python.join().map_err(|_| anyhow::anyhow!("a request panicked"))?
-        })
+        self.last = stack.wait_caught_up(seed)?;
+        self.tally.took("of these, settling", start);
+        Ok(())
     }
 
     /// See `Seed::load_history`.
@@ -273,9 +275,12 @@ impl Play<'_> {
             }
             let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit={HISTORY}", encode(id));
             for user in USERS {
-                // Who was never there may not read it: then another one does.
-                let token = self.names.get(&format!("token:{user}1"))?;
-                self.theatre.stack.python.with_token(token).get(&path)?;
+                // Only who is there reads all of it.
+                let worker = self.theatre.stack.python.with_token(self.names.get(&format!("token:{user}1"))?);
+                if worker.get(&format!("/_matrix/client/v3/rooms/{}/joined_members", encode(id)))?.status == 200 {
+                    expect_ok(&worker.get(&path)?, "the history")?;
+                    break;
+                }
             }
         }
         Ok(())
@@ -289,29 +294,23 @@ impl Play<'_> {
         };
         self.tally.asked += 1;
         let Theatre { stack, seed, allowed, routes, .. } = self.theatre;
+        let since = ask.query.iter().find(|(name, _)| name == "since");
+        let since = since.and_then(|(_, name)| self.taken.get(name.trim_matches(['<', '>']))).copied();
+        let user = self.names.get(&format!("@{}", &ask.by[..1]))?.to_owned();
+        let asked = Asked { row: &ask.name, user_id: Some(&user), since };
         for _ in 0..ATTEMPTS {
             let asker = Asker { stack, names: &self.names, routes };
             let (python, myelin) = asker.both(&row, &path)?;
-            let mut differences = compare::answers(&row.name, allowed, &python, &myelin);
+            let mut differences = compare::answers(asked, allowed, &python, &myelin);
             differences.extend(asker.wrong_answerer(&row, &path, &myelin));
-            let is_new = |path: &str| path.starts_with("/device_lists") || path.starts_with("/presence");
-            if differences.iter().any(|found| is_new(&found.path)) && rooms_disagree(&python.json()?) {
-                differences.retain(|found| !is_new(&found.path));
-                self.tally.unordered += 1;
-            }
-            if is_lazy(ask) {
-                let before = differences.len();
-                differences.retain(|found| !is_remembered(&found.path));
-                self.tally.unordered += usize::from(differences.len() < before);
-            }
-            if !differences.is_empty() && seed.position(&stack.main)? != self.last {
+            if !differences.is_empty() && seed.position(&stack.python)? != self.last {
                 self.settle()?;
                 continue;
             }
             if let (Some((name, pointer)), Ok(answer)) = (&ask.keep, python.json())
                 && let Some(value) = answer.pointer(pointer).and_then(Value::as_str)
             {
-                self.names.set(name, value);
+                self.keep_token(name, value);
             }
             return Ok(differences);
         }
@@ -325,48 +324,6 @@ fn keepable(answer: &Answer) -> Option<Value> {
     (answer.status == 200).then(|| answer.json().unwrap_or_default())
 }
 
-/// Whether somebody comes in one room of a sync and goes in another. In the order in which Python finished the rooms,
-/// the last one says whether he is new (`_generate_sync_entry_for_rooms`), which decides on device lists and presence;
-/// Myelin takes any.
-fn rooms_disagree(sync: &Value) -> bool {
-    let mut moves: BTreeMap<&str, BTreeSet<(bool, &str)>> = BTreeMap::new();
-    let rooms = sync.pointer("/rooms/join").and_then(Value::as_object);
-    for (room, entry) in rooms.into_iter().flatten() {
-        let lists = ["/state/events", "/timeline/events", "/org.matrix.msc4222.state_after/events"];
-        let lists = lists.iter().filter_map(|list| entry.pointer(list).and_then(Value::as_array));
-        for event in lists.flatten().filter(|event| event["type"] == "m.room.member") {
-            let user = event["state_key"].as_str().unwrap_or_default();
-            let moves = moves.entry(user).or_default();
-            let membership = event["content"]["membership"].as_str();
-            let comes = membership.map(|membership| matches!(membership, "join" | "invite" | "knock"));
-            // Either, where `event_fields` left it out.
-            let kinds = [true, false].into_iter().filter(|kind| comes.is_none_or(|comes| comes == *kind));
-            moves.extend(kinds.map(|kind| (kind, room.as_str())));
-        }
-    }
-    let differ = |moves: &BTreeSet<(bool, &str)>| {
-        moves.iter().any(|(comes, room)| *comes && moves.iter().any(|(also, other)| !also && other != room))
-    };
-    moves.values().any(differ)
-}
-
-/// Whether a worker leaves out members whom it remembers to have sent. Of a member of several rooms it remembers one
-/// event, that of the room that it finished last, whatever rooms the filter names: so who comes again is not compared.
-fn is_lazy(ask: &Ask) -> bool {
-    let filter = ask.query.iter().find(|(name, _)| name == "filter").map_or("", |(_, filter)| filter.as_str());
-    filter.contains("lazy_load_members") && !filter.contains("include_redundant_members")
-}
-
-/// Members in `state`, and all of `state_after`, which is compared by position.
-fn is_remembered(path: &str) -> bool {
-    let mut parts = path.split('/').skip(4);
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("state"), Some("events"), Some(key)) => key.starts_with("\"m.room.member\"") || key == "length",
-        (Some("org.matrix.msc4222.state_after"), Some("events"), _) => true,
-        _ => false,
-    }
-}
-
 fn area(name: &str) -> &str {
     name.split([',', '/']).next().unwrap_or(name)
 }
@@ -378,25 +335,4 @@ fn shape(path: &str) -> String {
         if names || segment.chars().all(|it| it.is_ascii_digit()) { "*" } else { segment }
     });
     segments.collect::<Vec<_>>().join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn remembered_members() {
-        assert!(is_remembered("/rooms/join/!r/state/events/\"m.room.member\" \"@a\""));
-        assert!(!is_remembered("/rooms/join/!r/state/events/\"m.room.name\" \"\""));
-        assert!(!is_remembered("/rooms/join/!r/timeline/events/0"));
-    }
-
-    #[test]
-    fn the_order_of_rooms_matters_to_those_who_come_and_go() {
-        let event = |user: &str, membership: &str| json!({"type": "m.room.member", "state_key": user, "content": {"membership": membership}});
-        let sync = |a: Value, b: Value| json!({"rooms": {"join": {"!a": {"state": {"events": [a]}}, "!b": {"timeline": {"events": [b]}}}}});
-        assert!(rooms_disagree(&sync(event("@a", "join"), event("@a", "ban"))));
-        assert!(!rooms_disagree(&sync(event("@a", "join"), event("@b", "ban"))));
-        assert!(!rooms_disagree(&sync(event("@a", "join"), event("@a", "invite"))));
-    }
 }

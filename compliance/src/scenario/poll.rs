@@ -7,6 +7,7 @@ use myelin_testkit::http::{Answer, Client};
 use serde_json::{Value, json};
 
 use crate::allowed::Allowed;
+use crate::chance::Asked;
 use crate::compare::{self, Difference};
 use crate::names::encode;
 use crate::stack::Stack;
@@ -57,7 +58,12 @@ impl Polled {
     pub fn compare(&self, stack: &Stack, token: &str, allowed: &Allowed) -> Result<Vec<Difference>> {
         let (python, myelin) = (self.python.json()?, self.myelin.json()?);
         if self.python.status != 200 || python["next_batch"] == myelin["next_batch"] {
-            return Ok(compare::answers("sync/poll", allowed, &self.python, &self.myelin));
+            return Ok(compare::answers(
+                Asked { row: "sync/poll", ..Asked::default() },
+                allowed,
+                &self.python,
+                &self.myelin,
+            ));
         }
         let mut found = Vec::new();
         let mut differ = |path: &str, python: String, myelin: String| {

@@ -10,6 +10,10 @@ use serde_json::Value;
 use crate::visibility::VisibleEvent;
 use crate::{Handlers, Result};
 
+/// Replies of a thread among which a reader who ignores somebody is shown the latest: the default limit of
+/// `get_relations_for_event`, which begins with the oldest.
+const OLDEST_REPLIES: usize = 5;
+
 /// What relates to one event.
 #[derive(Clone, Debug, Default)]
 pub struct BundledAggregations {
@@ -82,6 +86,12 @@ impl Handlers {
         Ok(bundles)
     }
 
+    async fn may_see(&self, user_id: &str, event: &Arc<Event>) -> Result<bool> {
+        let is_peeking = !self.storage.get_users_in_room(&event.room_id).await?.contains(user_id);
+        let seen = self.filter_events_for_client(user_id, vec![Arc::clone(event)], is_peeking, &HashSet::new()).await?;
+        Ok(!seen.is_empty())
+    }
+
     async fn threads_of(
         &self,
         roots: &[Arc<str>],
@@ -101,10 +111,11 @@ impl Handlers {
         let others: Vec<_> = ids.iter().filter(|id| !started(id)).cloned().collect();
         let participated = self.storage.get_threads_participated(&others, user_id).await?;
         let replies = if ignored.is_empty() { HashMap::new() } else { self.storage.get_thread_replies(&ids).await? };
-        // For a reader who ignores the sender of the latest reply, an earlier one is.
+        // For a reader who ignores the sender of the latest reply, an earlier one is. Synapse: one of the oldest.
         let mut latest_of: HashMap<&Arc<str>, &Arc<str>> = HashMap::new();
         for (event_id, replies) in &replies {
-            let shown = replies.iter().rev().find(|reply| !ignored.contains(&reply.sender));
+            let oldest = &replies[..replies.len().min(OLDEST_REPLIES)];
+            let shown = oldest.iter().rev().find(|reply| !ignored.contains(&reply.sender));
             if let Some(shown) = shown {
                 latest_of.insert(event_id, &shown.event_id);
             }
@@ -122,6 +133,10 @@ impl Handlers {
                 if ignored.contains(&latest_event.sender) {
                     let shown = latest_of.get(&event_id).and_then(|id| earlier.get(*id));
                     let Some(event) = shown else { continue };
+                    // Synapse: refuses the whole request with 403 if the reader may not see it.
+                    if !self.may_see(user_id, event).await? {
+                        continue;
+                    }
                     latest_event = event;
                 }
             }

@@ -123,16 +123,18 @@ impl Storage {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Redactions of these events, and bans that redact all of a user's events (MSC4293).
+    /// Redactions of these events, and bans that redact all of a user's events (MSC4293). Of several the oldest takes
+    /// effect. (Synapse: the first of rows without an order, which is the oldest as Postgres stores them.)
     async fn redaction_rows(&self, event_ids: &[&str]) -> Result<Vec<RedactionRow>, StorageError> {
         type Row = (String, String, bool, Option<String>, Option<String>, bool, Option<String>);
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT n.redacted, n.redaction, n.recheck, e.room_id, e.sender,
                  rej.event_id IS NOT NULL AS rejected, ej.internal_metadata
              FROM (
-                 SELECT redacts AS redacted, event_id AS redaction, recheck FROM redactions WHERE redacts = ANY($1)
+                 SELECT redacts AS redacted, event_id AS redaction, recheck, FALSE AS ban
+                 FROM redactions WHERE redacts = ANY($1)
                  UNION ALL
-                 SELECT t.event_id, b.redacting_event_id, TRUE
+                 SELECT t.event_id, b.redacting_event_id, TRUE, TRUE
                  FROM events AS t
                  JOIN room_ban_redactions AS b ON b.room_id = t.room_id AND b.user_id = t.sender
                  WHERE t.event_id = ANY($1)
@@ -140,7 +142,8 @@ impl Storage {
              ) AS n
              LEFT JOIN events AS e ON e.event_id = n.redaction
              LEFT JOIN event_json AS ej ON ej.event_id = n.redaction
-             LEFT JOIN rejections AS rej ON rej.event_id = n.redaction",
+             LEFT JOIN rejections AS rej ON rej.event_id = n.redaction
+             ORDER BY n.ban, e.stream_ordering NULLS LAST",
         )
         .bind(event_ids)
         .fetch_all(self.pool())

@@ -85,6 +85,12 @@ impl Synapse {
         Ok(Self { folder: folder.to_owned(), port, postgres, redis, main_port, main, writers, _front: front })
     }
 
+    /// Client APIs of the main process and of its stream writers, each with what it has written.
+    pub fn ports(&self) -> Vec<u16> {
+        let writers = self.writers.iter().map(|(writer, _)| writer.port);
+        std::iter::once(self.main_port).chain(writers).collect()
+    }
+
     pub fn register(&self, name: &str) -> Result<User> {
         let body = json!({"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}});
         let answer = Client::new(self.port).send("POST", "/_matrix/client/v3/register", Some(&body))?.ok()?;

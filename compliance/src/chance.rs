@@ -1,0 +1,262 @@
+//! What Python answers by chance, found out from the two answers themselves and taken out of both before they are
+//! compared. Answers to `LazyLoadedMembersCache` and `calculate_user_changes` in `synapse/handlers/sync.py`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::allowed::{Allowed, Rule};
+
+/// A question, as far as it says what its answer may leave open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Name of the row.
+    pub row: &'a str,
+    /// Who asks.
+    pub user_id: Option<&'a str>,
+    /// When `since` was the present, in milliseconds since 1970; `None` if that is not known.
+    pub since: Option<i64>,
+}
+
+const STATES: [&str; 2] = ["state", "org.matrix.msc4222.state_after"];
+
+pub fn take_out(asked: Asked<'_>, allowed: &Allowed, python: &mut Value, myelin: &mut Value) {
+    let mut undecided = BTreeSet::new();
+    if let Some(entry) = allowed.rule(Rule::Remembered, asked.row) {
+        entry.mark_used();
+        let pointers: BTreeSet<String> = room_pointers(python).into_iter().chain(room_pointers(myelin)).collect();
+        for pointer in pointers {
+            let (left, mut nothing) = (pointer.starts_with("/rooms/leave/"), json!({}));
+            match (python.pointer_mut(&pointer), myelin.pointer_mut(&pointer)) {
+                (Some(python), Some(myelin)) => undecided.extend(take_remembered(asked, left, python, myelin)),
+                (Some(room), None) | (None, Some(room)) => {
+                    let found = take_remembered(asked, left, room, &mut nothing);
+                    if !found.is_empty() && is_empty(room) {
+                        remove(python, &pointer);
+                        remove(myelin, &pointer);
+                    }
+                    undecided.extend(found);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+    if let Some(entry) = allowed.rule(Rule::Misplaced, asked.row) {
+        entry.mark_used();
+        add_up(python);
+        add_up(myelin);
+    }
+    if let Some(entry) = allowed.rule(Rule::Newcomers, asked.row) {
+        entry.mark_used();
+        undecided.extend(come_and_go(python));
+        undecided.extend(come_and_go(myelin));
+        undecided.extend(of_two_events(python, myelin));
+        take_users(python, &undecided);
+        take_users(myelin, &undecided);
+    }
+}
+
+fn room_pointers(sync: &Value) -> Vec<String> {
+    let of = |kind: &str| -> Vec<String> {
+        let rooms = sync.pointer(&format!("/rooms/{kind}")).and_then(Value::as_object);
+        rooms.into_iter().flatten().map(|(room_id, _)| format!("/rooms/{kind}/{room_id}")).collect()
+    };
+    ["join", "leave"].into_iter().flat_map(of).collect()
+}
+
+/// Counts the notifications of a room's threads with those of its main timeline.
+fn add_up(sync: &mut Value) {
+    let rooms = sync.pointer_mut("/rooms/join").and_then(Value::as_object_mut);
+    for (_, room) in rooms.into_iter().flatten() {
+        let threads = room.get_mut("unread_thread_notifications").and_then(Value::as_object_mut);
+        let counts = threads.into_iter().flatten().filter_map(|(_, thread)| thread.get_mut("notification_count"));
+        let sum: i64 = counts.filter_map(|count| count.take().as_i64()).sum();
+        if let Some(main) = room.pointer_mut("/unread_notifications/notification_count") {
+            *main = (main.as_i64().unwrap_or_default() + sum).into();
+        }
+    }
+}
+
+/// Nothing of what makes Synapse mention a room.
+fn is_empty(room: &Value) -> bool {
+    let sections = ["timeline", "state", "org.matrix.msc4222.state_after", "ephemeral", "account_data"];
+    sections.iter().all(|section| list(room, &format!("/{section}/events")).next().is_none())
+}
+
+/// And what holds nothing else.
+fn remove(sync: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    let Some(object) = sync.pointer_mut(parent).and_then(Value::as_object_mut) else { return };
+    object.remove(key);
+    if object.is_empty() {
+        remove(sync, parent);
+    }
+}
+
+/// Members of one room that only one of the two sent. Sent again or not may be the membership of whom the timeline
+/// or the room's name needs, and the asker's own, if it is older than `since`: news are always sent. Of a room that
+/// was left the name's members are not told: any may be.
+fn take_remembered(asked: Asked<'_>, left: bool, python: &mut Value, myelin: &mut Value) -> BTreeSet<String> {
+    let mut needed: BTreeSet<String> = asked.user_id.map(ToOwned::to_owned).into_iter().collect();
+    for room in [&*python, &*myelin] {
+        let senders = list(room, "/timeline/events").filter_map(|event| event["sender"].as_str());
+        let heroes = list(room, "/summary/m.heroes").filter_map(Value::as_str);
+        needed.extend(senders.chain(heroes).map(ToOwned::to_owned));
+    }
+    let mut found = BTreeSet::new();
+    for state in STATES {
+        let pointer = format!("/{state}/events");
+        let ids = |room: &Value| -> BTreeMap<String, Option<i64>> {
+            let members = list(room, &pointer).filter_map(|event| Some((member(event)?, event)));
+            members.map(|(user, event)| (user.to_owned(), event["origin_server_ts"].as_i64())).collect()
+        };
+        let (a, b) = (ids(python), ids(myelin));
+        let one_sided = |(user, at): &(&String, &Option<i64>)| {
+            a.contains_key(*user) != b.contains_key(*user)
+                && (left || needed.contains(*user))
+                && asked.since.is_none_or(|since| at.is_some_and(|at| at <= since))
+        };
+        let here: BTreeSet<String> = a.iter().chain(&b).filter(one_sided).map(|(user, _)| user.clone()).collect();
+        for room in [&mut *python, &mut *myelin] {
+            let events = room.pointer_mut(&pointer).and_then(Value::as_array_mut);
+            if let Some(events) = events {
+                events.retain(|event| member(event).is_none_or(|user| !here.contains(user)));
+            }
+        }
+        found.extend(here);
+    }
+    // A member in the state of a room with a gap calls for a summary.
+    let silent = |room: &Value| room["summary"].as_object().is_none_or(serde_json::Map::is_empty);
+    if !found.is_empty() && silent(python) != silent(myelin) {
+        python["summary"] = json!({});
+        myelin["summary"] = json!({});
+    }
+    found
+}
+
+/// Who comes in one joined room of a sync and goes in another.
+fn come_and_go(sync: &Value) -> BTreeSet<String> {
+    let mut moves: BTreeMap<&str, BTreeSet<(bool, &str)>> = BTreeMap::new();
+    let rooms = sync.pointer("/rooms/join").and_then(Value::as_object);
+    for (room_id, room) in rooms.into_iter().flatten() {
+        let mut last = BTreeMap::new();
+        for pointer in ["/state/events", "/org.matrix.msc4222.state_after/events", "/timeline/events"] {
+            for event in list(room, pointer) {
+                if let Some(user) = member(event) {
+                    let membership = event["content"]["membership"].as_str();
+                    let comes = membership.map(|membership| matches!(membership, "join" | "invite" | "knock"));
+                    // Either, where `event_fields` left it out.
+                    last.insert(user, [comes.unwrap_or(true), comes.unwrap_or(false)]);
+                }
+            }
+        }
+        for (user, comes) in last {
+            moves.entry(user).or_default().extend(comes.map(|comes| (comes, room_id.as_str())));
+        }
+    }
+    let differ = |moves: &BTreeSet<(bool, &str)>| {
+        moves.iter().any(|(comes, room)| *comes && moves.iter().any(|(also, other)| !also && other != room))
+    };
+    moves.into_iter().filter(|(_, moves)| differ(moves)).map(|(user, _)| user.to_owned()).collect()
+}
+
+/// Whose membership in the state of a room is not the same event: Python sends either of two, see `Rule::State`.
+fn of_two_events(python: &Value, myelin: &Value) -> BTreeSet<String> {
+    let of = |sync: &Value, pointer: &str| -> BTreeMap<String, Value> {
+        let members = list(sync, pointer).filter_map(|event| Some((member(event)?, &event["event_id"])));
+        members.map(|(user, event_id)| (user.to_owned(), event_id.clone())).collect()
+    };
+    let mut found = BTreeSet::new();
+    for pointer in room_pointers(python) {
+        let pointer = format!("{pointer}/state/events");
+        let (mut a, b) = (of(python, &pointer), of(myelin, &pointer));
+        a.retain(|user, event_id| b.get(user).is_some_and(|other| other != event_id));
+        found.extend(a.into_keys());
+    }
+    found
+}
+
+/// Of device lists and presence.
+fn take_users(sync: &mut Value, users: &BTreeSet<String>) {
+    let is_of = |user: Option<&str>| user.is_some_and(|user| users.contains(user));
+    let empties = |parent: &mut Value, key: &str, gone: &dyn Fn(&Value) -> bool| {
+        let Some(parent) = parent.as_object_mut() else { return };
+        if let Some(list) = parent.get_mut(key).and_then(Value::as_array_mut) {
+            list.retain(|item| !gone(item));
+            if list.is_empty() {
+                parent.remove(key);
+            }
+        }
+    };
+    for key in ["changed", "left"] {
+        empties(&mut sync["device_lists"], key, &|user| is_of(user.as_str()));
+    }
+    empties(&mut sync["presence"], "events", &|event| is_of(event["sender"].as_str()));
+    for section in ["device_lists", "presence"] {
+        if sync[section].as_object().is_none_or(serde_json::Map::is_empty) {
+            sync.as_object_mut().into_iter().for_each(|sync| drop(sync.remove(section)));
+        }
+    }
+}
+
+fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Whose membership the event is.
+fn member(event: &Value) -> Option<&str> {
+    if event["type"] == "m.room.member" { event["state_key"].as_str() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "[[difference]]\nrule = 'remembered'\nrows = 'lazy'\npath = '/'\nreason = 'r'\n\
+                         [[difference]]\nrule = 'newcomers'\npath = '/'\nreason = 'r'\n";
+
+    fn event(user: &str, membership: &str) -> Value {
+        json!({"type": "m.room.member", "state_key": user, "origin_server_ts": 5, "content": {"membership": membership}})
+    }
+
+    fn equal(asked: Asked<'_>, python: &Value, myelin: &Value) -> bool {
+        let (mut python, mut myelin) = (python.clone(), myelin.clone());
+        take_out(asked, &Allowed::parse(RULES).unwrap(), &mut python, &mut myelin);
+        python == myelin
+    }
+
+    #[test]
+    fn only_needed_and_old_members_may_be_remembered() {
+        let sync = |members: &[Value], changed: &Value| {
+            let room = json!({"state": {"events": members}, "timeline": {"events": [{"sender": "@a"}]}});
+            let mut sync = json!({"rooms": {"join": {"!r": room}}});
+            if !changed.is_null() {
+                sync["device_lists"] = json!({ "changed": changed });
+            }
+            sync
+        };
+        let lazy = Asked { row: "lazy", user_id: Some("@me"), since: Some(6) };
+        let with = |user: &str| sync(&[event(user, "join")], &json!([user]));
+        let without = sync(&[], &Value::Null);
+        assert!(equal(lazy, &with("@a"), &without) && equal(lazy, &without, &with("@me")));
+        assert!(!equal(lazy, &with("@b"), &without));
+        assert!(!equal(Asked { row: "plain", ..lazy }, &with("@a"), &without));
+        assert!(!equal(Asked { since: Some(4), ..lazy }, &with("@a"), &without));
+    }
+
+    #[test]
+    fn the_order_of_rooms_matters_to_those_who_come_and_go() {
+        let sync = |a: Value, b: Value, new: &[&str]| {
+            let rooms = json!({"!a": {"state": {"events": [a]}}, "!b": {"timeline": {"events": [b]}}});
+            json!({"rooms": {"join": rooms}, "device_lists": {"changed": new}})
+        };
+        let plain = Asked { row: "plain", ..Asked::default() };
+        let gone = |new: &[&str]| sync(event("@a", "join"), event("@a", "ban"), new);
+        assert!(equal(plain, &gone(&["@a"]), &gone(&[])));
+        assert!(!equal(plain, &gone(&["@b"]), &gone(&[])));
+        let other = |new: &[&str]| sync(event("@a", "join"), event("@b", "ban"), new);
+        assert!(!equal(plain, &other(&["@a"]), &other(&[])));
+        let both = |new: &[&str]| sync(event("@a", "join"), event("@a", "invite"), new);
+        assert!(!equal(plain, &both(&["@a"]), &both(&[])));
+    }
+}
