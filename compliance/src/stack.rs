@@ -28,6 +28,7 @@ caches: {sync_response_cache_duration: 0}
 public_baseurl: https://matrix.myelin.test/
 serve_server_wellknown: true
 experimental_features: {msc4222_enabled: true}
+password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}
 ";
 
 pub struct Stack {

@@ -33,6 +33,9 @@ impl Seed {
         for (by, name) in [("bob", "reply 1"), ("carol", "reply 2"), ("bob", "reply 3")] {
             self.relate(by, "threads", name, &thread, name)?;
         }
+        self.say("bob", "threads", "second root", "another thread")?;
+        let thread = json!({"rel_type": "m.thread", "event_id": "<threads:second root>"});
+        self.relate("alice", "threads", "second reply", &thread, "of another thread")?;
         let thread = json!({"rel_type": "m.thread", "event_id": "<threads:lonely root>"});
         self.relate("carol", "threads", "only reply", &thread, "will be redacted")?;
         let edit = json!({"rel_type": "m.replace", "event_id": "<threads:edited>"});

@@ -1,14 +1,22 @@
 //! The table of requests, one file per area.
 
+mod account_data;
 mod bad_input;
 mod capabilities;
+mod context;
+mod devices;
 mod event;
 mod filter;
 mod health;
 mod joined_rooms;
 mod members;
+mod messages;
+mod password_policy;
+mod push_rules;
+mod relations;
 mod state;
 mod sync;
+mod threads;
 mod versions;
 mod well_known;
 mod whoami;
@@ -27,6 +35,14 @@ pub fn rows() -> Vec<Row> {
         members::rows(),
         state::rows(),
         event::rows(),
+        messages::rows(),
+        context::rows(),
+        relations::rows(),
+        threads::rows(),
+        account_data::rows(),
+        push_rules::rows(),
+        devices::rows(),
+        password_policy::rows(),
         filter::rows(),
         bad_input::rows(),
         sync::rows(),

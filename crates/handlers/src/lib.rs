@@ -3,17 +3,22 @@
 //! Architecture invariant: no axum types here, and no SQL.
 
 pub mod account;
+mod account_data;
 pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
+mod devices;
 pub mod event_json;
 pub mod filter;
 pub mod filtering;
+pub mod pagination;
 mod presence_duty;
 mod python_text;
 pub mod relations;
+pub mod room_context;
 pub mod room_event;
 pub mod room_members;
+pub mod room_relations;
 pub mod room_state;
 pub mod sections;
 pub mod stream_token;

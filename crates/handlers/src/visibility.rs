@@ -7,6 +7,7 @@ use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};
 use myelin_model::{Event, MatrixError};
 use myelin_storage::GetEvents;
 
+use crate::event_json::ToSerialize;
 use crate::{Handlers, Result};
 
 pub const HISTORY_VISIBILITY: &str = "m.room.history_visibility";
@@ -19,6 +20,12 @@ pub struct VisibleEvent {
     pub event: Arc<Event>,
     /// The user's own membership after the event (MSC4115).
     pub membership: Arc<str>,
+}
+
+impl VisibleEvent {
+    pub fn to_serialize(&self) -> ToSerialize<'_> {
+        (&self.event, Some(&self.membership))
+    }
 }
 
 /// From the least to the most restrictive.

@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: this crate depends on none of ours.
 
+pub mod direction;
 pub mod error;
 pub mod event;
 pub mod identifiers;
@@ -14,6 +15,7 @@ pub mod state_filter;
 pub mod stream;
 pub mod token;
 
+pub use direction::Direction;
 pub use error::MatrixError;
 pub use event::Event;
 pub use initial::{InitialPosition, InitialPositions};

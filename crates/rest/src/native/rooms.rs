@@ -8,7 +8,7 @@ use myelin_model::{MatrixError, Requester};
 use crate::call::{Answer, Call, Refusal};
 
 /// Synapse waits until it has the whole state of a room that it joined the fast way; so may the fallback.
-async fn whole_state(call: &Call, room_id: &str) -> Result<(), Refusal> {
+pub(super) async fn whole_state(call: &Call, room_id: &str) -> Result<(), Refusal> {
     if call.app.handlers.storage.is_partial_state_room(room_id).await.map_err(MatrixError::from)? {
         return Err(Refusal::PassOn("the room's state is not complete yet"));
     }

@@ -1,7 +1,10 @@
 //! Client-server routes of a generic worker. Answers to `synapse/rest/client/`.
 
 use super::{Resource, Route};
-use crate::native::{account, capabilities, filter, joined_rooms, rooms, sync, versions};
+use crate::native::{
+    account, account_data, capabilities, devices, filter, joined_rooms, pagination, password_policy, rooms, sync,
+    versions,
+};
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
     Route::of(Resource::Client, methods, pattern, servlet)
@@ -24,7 +27,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET PUT", "{A}/rooms/{room_id}/state/{event_type}", "RoomStateEventRestServlet").get(|call| Box::pin(rooms::state_event(call))),
     route("GET", "{A}/rooms/{room_id}/members", "RoomMemberListRestServlet").get(|call| Box::pin(rooms::members(call))),
     route("GET", "{A}/rooms/{room_id}/joined_members", "JoinedRoomMemberListRestServlet").get(|call| Box::pin(rooms::joined_members(call))),
-    route("GET", "{A}/rooms/{room_id}/messages", "RoomMessageListRestServlet"),
+    route("GET", "{A}/rooms/{room_id}/messages", "RoomMessageListRestServlet").get(|call| Box::pin(pagination::messages(call))),
     route("POST", "{A}/join/{room_identifier}", "JoinRoomAliasServlet"),
     route("PUT", "{A}/join/{room_identifier}/{txn_id}", "JoinRoomAliasServlet"),
     route("POST", "{A}/rooms/{room_id}/{membership_action=join|invite|leave|ban|unban|kick}", "RoomMembershipRestServlet"),
@@ -36,7 +39,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("POST", "{A}/rooms/{room_id}/redact/{event_id}", "RoomRedactEventRestServlet"),
     route("PUT", "{A}/rooms/{room_id}/redact/{event_id}/{txn_id}", "RoomRedactEventRestServlet"),
     route("PUT", "{A}/rooms/{room_id}/typing/{user_id}", "RoomTypingRestServlet"),
-    route("GET", "{A}/rooms/{room_id}/context/{event_id}", "RoomEventContextServlet"),
+    route("GET", "{A}/rooms/{room_id}/context/{event_id}", "RoomEventContextServlet").get(|call| Box::pin(pagination::context(call))),
     route("GET", "{V}/rooms/{room_id}/hierarchy", "RoomHierarchyRestServlet"),
     route("GET", "{U}/im.nheko.summary/rooms/{room_identifier}/summary", "RoomSummaryRestServlet"),
     route("GET", "{U}/im.nheko.summary/summary/{room_identifier}", "RoomSummaryRestServlet"),
@@ -60,7 +63,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET PUT", "{A}/presence/{user_id}/status", "PresenceStatusRestServlet"),
     route("GET PUT DELETE", "{A}/directory/room/{room_alias}", "ClientDirectoryServer"),
     route("GET", "{A}/voip/turnServer", "VoipRestServlet"),
-    route("GET PUT DELETE", "{A}/{path=pushrules/.*}", "PushRuleRestServlet"),
+    route("GET PUT DELETE", "{A}/{path=pushrules/.*}", "PushRuleRestServlet").get(|call| Box::pin(account_data::push_rules(call))),
     route("GET", "{R}/sync", "SyncRestServlet").get(|call| Box::pin(sync::sync(call))),
     route("POST", "{U}/org.matrix.simplified_msc3575/sync", "SlidingSyncRestServlet"),
     route("GET", "{R}/user/{user_id}/filter/{filter_id}", "GetFilterRestServlet").get(|call| Box::pin(filter::get(call))),
@@ -82,20 +85,20 @@ pub(super) const ROUTES: [Route; 104] = [
     route("POST", "{R}/keys/claim", "OneTimeKeyServlet"),
     route("POST", "/_matrix/client/(v3|unstable)/keys/device_signing/upload", "SigningKeyUploadServlet"),
     route("POST", "{R}/keys/signatures/upload", "SignaturesUploadServlet"),
-    route("GET", "{R}/user/{user_id}/rooms/{room_id}/tags", "TagListServlet"),
+    route("GET", "{R}/user/{user_id}/rooms/{room_id}/tags", "TagListServlet").get(|call| Box::pin(account_data::tags(call))),
     route("PUT DELETE", "{R}/user/{user_id}/rooms/{room_id}/tags/{tag}", "TagServlet"),
-    route("GET PUT", "{R}/user/{user_id}/account_data/{account_data_type}", "AccountDataServlet"),
-    route("GET PUT", "{R}/user/{user_id}/rooms/{room_id}/account_data/{account_data_type}", "RoomAccountDataServlet"),
+    route("GET PUT", "{R}/user/{user_id}/account_data/{account_data_type}", "AccountDataServlet").get(|call| Box::pin(account_data::global(call))),
+    route("GET PUT", "{R}/user/{user_id}/rooms/{room_id}/account_data/{account_data_type}", "RoomAccountDataServlet").get(|call| Box::pin(account_data::room(call))),
     route("GET", "{R}/notifications", "NotificationsServlet"),
     route("POST", "{R}/delete_devices", "DeleteDevicesRestServlet"),
-    route("GET", "{R}/devices", "DevicesRestServlet"),
-    route("GET PUT DELETE", "{R}/devices/{device_id}", "DeviceRestServlet"),
+    route("GET", "{R}/devices", "DevicesRestServlet").get(|call| Box::pin(devices::devices(call))),
+    route("GET PUT DELETE", "{R}/devices/{device_id}", "DeviceRestServlet").get(|call| Box::pin(devices::device(call))),
     route("PUT", "{R}/sendToDevice/{message_type}/{txn_id}", "SendToDeviceRestServlet"),
     route("POST", "{R}/user_directory/search", "UserDirectorySearchRestServlet"),
     route("GET", "{R}/capabilities", "CapabilitiesRestServlet").get(|call| Box::pin(capabilities::capabilities(call))),
-    route("GET", "{VU}/rooms/{room_id}/relations/{parent_id}[/{relation_type}[/{event_type}]]", "RelationPaginationServlet"),
-    route("GET", "{V}/rooms/{room_id}/threads", "ThreadsServlet"),
-    route("GET", "{R}/password_policy", "PasswordPolicyServlet"),
+    route("GET", "{VU}/rooms/{room_id}/relations/{parent_id}[/{relation_type}[/{event_type}]]", "RelationPaginationServlet").get(|call| Box::pin(pagination::relations(call))),
+    route("GET", "{V}/rooms/{room_id}/threads", "ThreadsServlet").get(|call| Box::pin(pagination::threads(call))),
+    route("GET", "{R}/password_policy", "PasswordPolicyServlet").get(|call| Box::pin(password_policy::password_policy(call))),
     route("POST", "{R}/knock/{room_identifier}", "KnockRoomAliasServlet"),
     route("POST", "{VU}/appservice/{appservice_id}/ping", "AppservicePingRestServlet"),
     media("GET", "{V}/media/preview_url", "PreviewURLServlet"),
