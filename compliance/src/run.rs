@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use myelin_rest::routes::Table;
+use myelin_testkit::folder::Folder;
 use myelin_testkit::http::Answer;
 
 use crate::allowed::Allowed;
@@ -50,7 +51,7 @@ fn run(wanted: &str) -> Result<usize> {
         return Ok(0);
     }
     let start = Instant::now();
-    let folder = tempfile::Builder::new().prefix("myelin-twin-").tempdir()?;
+    let folder = Folder::new("twin")?;
     let (stack, seed) = Stack::start(folder.path(), "", Seed::make)?;
     seed.load_history(&stack.python).context("loading the history into Python's cache")?;
     println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());

@@ -1,17 +1,22 @@
 //! The binary as a process, against a real Synapse.
 
+pub mod myelin;
 pub mod reader;
+pub mod repeated;
 pub mod stage;
 pub mod talker;
+pub mod through;
 
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http;
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
+
+use crate::stage::PATIENCE;
 
 /// Myelin as a worker of `synapse`, with `extra` added to its yaml; it need not become healthy.
 pub fn command(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<Command> {
@@ -29,8 +34,16 @@ pub fn start(synapse: &Synapse, name: &str, extra: &str) -> Result<(u16, Service
 /// The same on a port that `extra` may name.
 pub fn start_on(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<(u16, Service)> {
     let mut service = Service::start(name, &synapse.folder, command(synapse, name, port, extra)?)?;
-    service.wait_until(Duration::from_secs(20), || http::is_healthy(port))?;
+    service.wait_until(PATIENCE, || http::is_healthy(port))?;
     Ok((port, service))
+}
+
+/// Yaml of a listener for clients, and for who wants to know the metrics.
+pub fn client_and_metrics(port: u16) -> String {
+    format!(
+        "worker_listeners:\n  - {{type: http, port: {port}, bind_addresses: ['127.0.0.1'], x_forwarded: true, \
+         resources: [{{names: [client, metrics]}}]}}\n"
+    )
 }
 
 /// What a start that must fail printed to stderr.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use myelin_testkit::http::Client;
+use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::synapse::Synapse;
 use serde_json::{Value, json};
 
@@ -37,21 +37,21 @@ pub struct Said {
 impl Talker {
     /// Registers both and makes their rooms. `persisters`: how many there are.
     pub fn new(synapse: &Synapse, persisters: usize) -> Result<Self> {
+        let (alice, bob) = (synapse.register("alice")?, synapse.register("bob")?);
+        let (alice_id, bob_id, bob_token) = (alice.id, bob.id, bob.token);
         let client = Client::new(synapse.port);
-        let (alice_id, token) = register(&client, "alice")?;
-        let (bob_id, bob_token) = register(&client, "bob")?;
-        let (alice, bob) = (client.with_token(&token), client.with_token(&bob_token));
+        let (alice, bob) = (client.with_token(&alice.token), client.with_token(&bob_token));
         let (mut rooms, mut instances) = (Vec::new(), BTreeSet::new());
         for _ in 0..MAX_ROOMS {
             if instances.len() == persisters {
                 break;
             }
-            let made =
-                ok(alice.send("POST", "/_matrix/client/v3/createRoom", Some(&json!({"preset": "public_chat"}))))?;
+            let public = json!({"preset": "public_chat"});
+            let made = alice.send("POST", "/_matrix/client/v3/createRoom", Some(&public))?.ok()?;
             let room_id = made["room_id"].as_str().context("no room")?.to_owned();
             let of = format!("SELECT DISTINCT instance_name FROM events WHERE room_id = '{room_id}'");
             if instances.insert(synapse.postgres.query("synapse", &of)?) {
-                ok(bob.send("POST", &format!("/_matrix/client/v3/join/{room_id}"), Some(&json!({}))))?;
+                bob.send("POST", &format!("/_matrix/client/v3/join/{room_id}"), Some(&json!({})))?.ok()?;
                 rooms.push(room_id);
             }
         }
@@ -63,7 +63,12 @@ impl Talker {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was said since the last time, and begins anew.
+    /// What was said since the last `take`.
+    pub fn said_so_far(&self) -> Said {
+        self.said().clone()
+    }
+
+    /// The same, and begins anew.
     pub fn take(&self) -> Said {
         std::mem::take(&mut self.said())
     }
@@ -72,7 +77,8 @@ impl Talker {
         format!("{kind} {}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn note(&self, label: &str, answer: Result<Value>) -> Result<Value> {
+    fn note(&self, label: &str, answer: Result<Answer>) -> Result<Value> {
+        let answer = answer.and_then(|answer| answer.ok());
         let mut said = self.said();
         let list = if answer.is_ok() { &mut said.must } else { &mut said.may };
         list.push(label.to_owned());
@@ -96,17 +102,17 @@ impl Talker {
     }
 
     /// A message that is not noted.
-    pub fn say(&self, room: usize, text: &str) -> Result<Value> {
+    pub fn say(&self, room: usize, text: &str) -> Result<Answer> {
         let transaction = self.label("txn").replace(' ', "");
         let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{transaction}", self.rooms[room]);
-        ok(self.alice.send("PUT", &path, Some(&json!({"msgtype": "m.text", "body": text}))))
+        self.alice.send("PUT", &path, Some(&json!({"msgtype": "m.text", "body": text})))
     }
 
     pub fn to_device(&self) -> Result<String> {
         let label = self.label("to-device");
         let path = format!("/_matrix/client/v3/sendToDevice/m.label/{}", label.replace(' ', ""));
         let body = json!({"messages": {&self.bob_id: {"*": {"label": label}}}});
-        self.note(&label, ok(self.alice.send("PUT", &path, Some(&body))))?;
+        self.note(&label, self.alice.send("PUT", &path, Some(&body)))?;
         Ok(label)
     }
 
@@ -114,36 +120,21 @@ impl Talker {
     pub fn receipt(&self, room: usize) -> Result<String> {
         let (event_id, _) = self.message(room)?;
         let path = format!("/_matrix/client/v3/rooms/{}/receipt/m.read/{event_id}", self.rooms[room]);
-        self.note(&event_id, ok(self.alice.send("POST", &path, Some(&json!({})))))?;
+        self.note(&event_id, self.alice.send("POST", &path, Some(&json!({}))))?;
         Ok(event_id)
     }
 
     pub fn account_data(&self) -> Result<String> {
         let label = self.label("account data");
         let path = format!("/_matrix/client/v3/user/{}/account_data/my.label", self.bob_id);
-        self.note(&label, ok(self.bob.send("PUT", &path, Some(&json!({"label": label})))))?;
+        self.note(&label, self.bob.send("PUT", &path, Some(&json!({"label": label}))))?;
         Ok(label)
     }
 
     /// Who types then.
     pub fn typing(&self, room: usize, typing: bool) -> Result<Vec<String>> {
         let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", self.rooms[room], self.alice_id);
-        ok(self.alice.send("PUT", &path, Some(&json!({"typing": typing, "timeout": 120_000}))))?;
+        self.alice.send("PUT", &path, Some(&json!({"typing": typing, "timeout": 120_000})))?.ok()?;
         Ok(if typing { vec![self.alice_id.clone()] } else { Vec::new() })
     }
-}
-
-/// A new user's id and token.
-pub fn register(client: &Client, name: &str) -> Result<(String, String)> {
-    let body = json!({"username": name, "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
-    let answer = ok(client.send("POST", "/_matrix/client/v3/register", Some(&body)))?;
-    let text = |key: &str| answer[key].as_str().map(str::to_owned).with_context(|| format!("no {key}"));
-    Ok((text("user_id")?, text("access_token")?))
-}
-
-/// The JSON of a 200.
-pub fn ok(answer: Result<myelin_testkit::http::Answer>) -> Result<Value> {
-    let answer = answer?;
-    ensure!(answer.status == 200, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
-    answer.json()
 }

@@ -1,59 +1,79 @@
 //! What an operator sees of a running worker: TLS towards the other processes, metrics for Synapse's dashboard, the
 //! access log. Answers to `synapse/http/replicationagent.py`, `synapse/metrics/` and `synapse/http/site.py`.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::certificate;
 use myelin_testkit::http::{self, Client};
-use myelin_testkit::packages::{find, is_root};
-use myelin_testkit::process::{Service, accepts, free_port};
+use myelin_testkit::nginx;
+use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::synapse::Synapse;
-use myelin_tests::{Case, command, start_on};
-use serde_json::json;
+use myelin_tests::{Case, client_and_metrics, command, start_on};
 
 const CASES: [Case; 2] = [
     ("TLS towards the other processes", tls_towards_the_others),
     ("what the dashboard asks for", what_the_dashboard_asks_for),
 ];
 
+const BLOCK: &str = "block_name=\"SyncRestServlet\"";
+const SERVLET: &str = "servlet=\"SyncRestServlet\"";
+const PROCESS: &str = "name=\"process-replication-data\"";
+
+/// Name, labels, and whether it must have counted something after a sync.
+const METRICS: [(&str, &str, bool); 39] = [
+    ("synapse_util_metrics_block_count_total", BLOCK, true),
+    ("synapse_util_metrics_block_time_seconds_total", BLOCK, true),
+    ("synapse_util_metrics_block_ru_utime_seconds_total", BLOCK, true),
+    ("synapse_util_metrics_block_ru_stime_seconds_total", BLOCK, false),
+    ("synapse_util_metrics_block_db_txn_count_total", BLOCK, true),
+    ("synapse_util_metrics_block_db_txn_duration_seconds_total", BLOCK, true),
+    ("synapse_util_metrics_block_db_sched_duration_seconds_total", BLOCK, true),
+    ("synapse_http_server_response_ru_utime_seconds_total", SERVLET, true),
+    ("synapse_http_server_response_db_txn_count_total", SERVLET, true),
+    ("synapse_http_server_in_flight_requests_db_txn_duration_seconds_total", SERVLET, true),
+    ("synapse_storage_query_time_count", "verb=\"SELECT\"", true),
+    ("synapse_storage_query_time_bucket", "verb=\"SELECT\"", false),
+    ("synapse_storage_transaction_time_count_total", "desc=\"get_user_by_access_token\"", true),
+    ("synapse_storage_transaction_time_sum_total", "desc=\"get_user_by_access_token\"", true),
+    ("synapse_util_caches_response_cache", "name=\"sync\"", true),
+    ("synapse_util_caches_response_cache_hits", "name=\"sync\"", false),
+    ("synapse_util_caches_response_cache_size", "name=\"sync\"", false),
+    ("synapse_background_process_start_count_total", PROCESS, true),
+    ("synapse_background_process_in_flight_count", PROCESS, false),
+    ("synapse_background_process_ru_utime_seconds_total", PROCESS, true),
+    ("synapse_background_process_ru_stime_seconds_total", PROCESS, false),
+    ("synapse_background_process_db_txn_count_total", PROCESS, false),
+    ("synapse_background_process_db_txn_duration_seconds_total", PROCESS, false),
+    ("synapse_background_process_db_sched_duration_seconds_total", PROCESS, false),
+    ("synapse_replication_tcp_command_queue", "stream_name=\"events\"", false),
+    (
+        "synapse_http_server_response_count_total",
+        "method=\"GET\" servlet=\"SyncRestServlet\" tag=\"sync_v2:initial_sync\"",
+        true,
+    ),
+    (
+        "synapse_http_server_response_time_seconds_count",
+        "code=\"200\" method=\"GET\" servlet=\"SyncRestServlet\"",
+        true,
+    ),
+    ("synapse_util_caches_cache", "name=\"get_rooms_for_user\"", true),
+    ("synapse_util_caches_cache_hits", "name=\"*getEvent*\"", false),
+    ("synapse_storage_schedule_time_count", "", true),
+    ("synapse_replication_tcp_protocol_inbound_commands_total", "command=\"POSITION\" name=\"redis\"", true),
+    ("synapse_replication_tcp_protocol_outbound_commands_total", "command=\"REPLICATE\" name=\"redis\"", true),
+    ("synapse_replication_tcp_protocol_inbound_rdata_count_total", "stream_name=\"events\"", false),
+    ("myelin_replication_lag_seconds", "stream_name=\"events\"", false),
+    ("synapse_storage_stream_current_position", "stream_name=\"events\"", true),
+    ("synapse_notifier_listeners", "", false),
+    ("synapse_build_info", "osversion=\"linux\" version=\"1.163.2\"", true),
+    ("process_cpu_user_seconds_total", "", true),
+    ("process_resident_memory_bytes", "", true),
+];
+
 #[test]
 fn operations() -> Result<()> {
     myelin_tests::run("", &CASES)
-}
-
-fn register(synapse: &Synapse, name: &str) -> Result<String> {
-    let body = json!({"username": name, "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
-    let answer = Client::new(synapse.port).send("POST", "/_matrix/client/v3/register", Some(&body))?;
-    Ok(answer.json()?["access_token"].as_str().context("no token")?.to_owned())
-}
-
-/// nginx that takes TLS away: each port leads to the other.
-fn take_tls_away(folder: &Path, ports: &[(u16, u16)]) -> Result<Service> {
-    let place = folder.display();
-    let user = if is_root() { "user root;" } else { "" };
-    let servers: Vec<String> = ports
-        .iter()
-        .map(|(from, to)| {
-            format!("server {{ listen 127.0.0.1:{from} ssl; location / {{ proxy_pass http://127.0.0.1:{to}; }} }}")
-        })
-        .collect();
-    let config = format!(
-        "daemon off; {user} worker_processes 1; pid {place}/pid;\nevents {{}}\nhttp {{\n  access_log {place}/access.log;\n  \
-         client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;\n  \
-         uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;\n  ssl_certificate {place}/server.pem;\n  \
-         ssl_certificate_key {place}/server.key;\n  proxy_set_header Host $http_host;\n  {}\n}}\n",
-        servers.join("\n  ")
-    );
-    let path = folder.join("nginx.conf");
-    std::fs::write(&path, config)?;
-    let mut command = Command::new(find("nginx").context("nginx is not installed")?);
-    command.arg("-p").arg(folder).arg("-c").arg(&path).arg("-e").arg(folder.join("error.log"));
-    let mut service = Service::start("tls", folder, command)?;
-    service.wait_until(Duration::from_secs(10), || ports.iter().all(|(from, _)| accepts(*from)))?;
-    Ok(service)
 }
 
 /// Where the main process takes HTTP replication.
@@ -68,8 +88,9 @@ fn tls_towards_the_others(synapse: &Synapse) -> Result<()> {
     let folder = tempfile::tempdir()?;
     certificate::make(folder.path())?;
     let (replication, main) = (free_port()?, free_port()?);
-    let nginx = take_tls_away(folder.path(), &[(replication, replication_port(synapse)?), (main, synapse.port)])?;
-    let token = register(synapse, "encrypted")?;
+    let nginx =
+        nginx::without_tls(folder.path(), "tls", &[(replication, replication_port(synapse)?), (main, synapse.port)])?;
+    let token = synapse.register("encrypted")?.token;
     let extra = format!(
         "instance_map: {{main: {{host: localhost, port: {replication}, tls: true}}}}\n\
          myelin: {{fallback: 'https://localhost:{main}'}}\n"
@@ -91,7 +112,7 @@ fn tls_towards_the_others(synapse: &Synapse) -> Result<()> {
         ensure!(Instant::now() < deadline, "the writer of presence was not told: {}", service.log());
         std::thread::sleep(Duration::from_millis(50));
     }
-    let seen = std::fs::read_to_string(folder.path().join("access.log"))?;
+    let seen = std::fs::read_to_string(folder.path().join("tls.d/access.log"))?;
     ensure!(seen.contains("POST /_synapse/replication/presence_set_state/%40encrypted%3Amyelin.test "), "{seen}");
 
     // Who does not know the authority talks to nobody, and says why.
@@ -104,52 +125,21 @@ fn tls_towards_the_others(synapse: &Synapse) -> Result<()> {
 }
 
 fn what_the_dashboard_asks_for(synapse: &Synapse) -> Result<()> {
-    let token = register(synapse, "measured")?;
+    let token = synapse.register("measured")?.token;
     let port = free_port()?;
-    let extra = format!(
-        "worker_listeners:\n  - {{type: http, port: {port}, bind_addresses: ['127.0.0.1'], \
-         resources: [{{names: [client, metrics]}}]}}\n"
-    );
-    let (_, service) = start_on(synapse, "measuring", port, &extra)?;
+    let (_, service) = start_on(synapse, "measuring", port, &client_and_metrics(port))?;
     let client = Client::new(port).with_token(&token);
     let first = client.get("/_matrix/client/v3/sync")?;
     ensure!(first.status == 200 && client.get("/_matrix/client/v3/sync")?.status == 200);
-    let text = String::from_utf8(client.get("/_synapse/metrics")?.body)?;
-    let value = |name: &str, labels: &[&str]| -> Option<f64> {
+    let metrics = client.get("/_synapse/metrics")?;
+    ensure!(metrics.header("content-type") == Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(metrics.body)?;
+    let value = |name: &str, labels: &str| -> Option<f64> {
         let mut lines = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
-        lines.find(|line| labels.iter().all(|label| line.contains(label)))?.rsplit(' ').next()?.parse().ok()
+        lines.find(|line| labels.split_whitespace().all(|label| line.contains(label)))?.rsplit(' ').next()?.parse().ok()
     };
-    let block = "block_name=\"SyncRestServlet\"";
-    let (servlet, process) = ("servlet=\"SyncRestServlet\"", "name=\"process-replication-data\"");
-    // Name, labels, and whether it must have counted something by now.
-    for (name, label, counted) in [
-        ("synapse_util_metrics_block_count_total", block, true),
-        ("synapse_util_metrics_block_time_seconds_total", block, true),
-        ("synapse_util_metrics_block_ru_utime_seconds_total", block, true),
-        ("synapse_util_metrics_block_ru_stime_seconds_total", block, false),
-        ("synapse_util_metrics_block_db_txn_count_total", block, true),
-        ("synapse_util_metrics_block_db_txn_duration_seconds_total", block, true),
-        ("synapse_util_metrics_block_db_sched_duration_seconds_total", block, true),
-        ("synapse_http_server_response_ru_utime_seconds_total", servlet, true),
-        ("synapse_http_server_response_db_txn_count_total", servlet, true),
-        ("synapse_http_server_in_flight_requests_db_txn_duration_seconds_total", servlet, true),
-        ("synapse_storage_query_time_count", "verb=\"SELECT\"", true),
-        ("synapse_storage_query_time_bucket", "verb=\"SELECT\"", false),
-        ("synapse_storage_transaction_time_count_total", "desc=\"get_user_by_access_token\"", true),
-        ("synapse_storage_transaction_time_sum_total", "desc=\"get_user_by_access_token\"", true),
-        ("synapse_util_caches_response_cache", "name=\"sync\"", true),
-        ("synapse_util_caches_response_cache_hits", "name=\"sync\"", false),
-        ("synapse_util_caches_response_cache_size", "name=\"sync\"", false),
-        ("synapse_background_process_start_count_total", process, true),
-        ("synapse_background_process_in_flight_count", process, false),
-        ("synapse_background_process_ru_utime_seconds_total", process, true),
-        ("synapse_background_process_ru_stime_seconds_total", process, false),
-        ("synapse_background_process_db_txn_count_total", process, false),
-        ("synapse_background_process_db_txn_duration_seconds_total", process, false),
-        ("synapse_background_process_db_sched_duration_seconds_total", process, false),
-        ("synapse_replication_tcp_command_queue", "stream_name=\"events\"", false),
-    ] {
-        let found = value(name, &[label, "server_name=\"myelin.test\""]);
+    for (name, label, counted) in METRICS {
+        let found = value(name, &format!("{label} server_name=\"myelin.test\""));
         let found = found.with_context(|| format!("{name}{{{label}}} is missing"))?;
         ensure!(!counted || found > 0.0, "{name}{{{label}}} counts nothing");
     }

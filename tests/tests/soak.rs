@@ -1,15 +1,13 @@
 //! An hour in some minutes: more is said and synced than a small server sees in an hour, and what Myelin holds must
-//! not grow. See docs/soak.md.
+//! not grow. See docs/faults.md.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use myelin_testkit::http::Client;
+use myelin_tests::repeated::{Repeated, end_all};
 use myelin_tests::stage::Stage;
-use myelin_tests::talker::ok;
 
 const SECONDS: u64 = 300;
 const SAMPLE: Duration = Duration::from_secs(2);
@@ -36,38 +34,22 @@ fn memory_is_flat() -> Result<()> {
     let seconds = std::env::var("MYELIN_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let folder = tempfile::tempdir()?;
     let mut stage = Stage::start(folder.path())?;
-    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let load: Vec<_> = SYNCS
-        .into_iter()
-        .map(|path| {
-            let path = format!("/_matrix/client/v3/{}", path.replace("<room>", &stage.talker.rooms[0]));
-            let client = Client::new(stage.myelin.port).with_token(&stage.talker.bob_token);
-            let (stop, requests) = (Arc::clone(&stop), Arc::clone(&requests));
-            thread::spawn(move || -> Result<()> {
-                while !stop.load(Ordering::SeqCst) {
-                    ok(client.get(&path))?;
-                    requests.fetch_add(1, Ordering::SeqCst);
-                }
-                Ok(())
-            })
-        })
-        .collect();
+    let load = SYNCS.map(|path| {
+        let path = format!("/_matrix/client/v3/{}", path.replace("<room>", &stage.talker.rooms[0]));
+        Repeated::request(Client::new(stage.myelin.port).with_token(&stage.talker.bob_token), path, Duration::ZERO)
+    });
     let mut samples = Vec::new();
     let (start, port) = (Instant::now(), stage.myelin.port);
-    let seen = stage.through(&[port], |stage, _, _| {
+    let through = stage.through(&[port], |stage, _, _| {
         while start.elapsed() < Duration::from_secs(seconds) {
             thread::sleep(SAMPLE);
             samples.push(sample(stage, start)?);
         }
         Ok(())
     });
-    stop.store(true, Ordering::SeqCst);
-    for thread in load {
-        thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
-    }
-    let seen = seen?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    report(&samples, requests.load(Ordering::SeqCst), seen.counts.len())
+    println!("{} requests", end_all(load)?);
+    through?;
+    report(&samples)
 }
 
 fn sample(stage: &Stage, start: Instant) -> Result<Sample> {
@@ -78,7 +60,7 @@ fn sample(stage: &Stage, start: Instant) -> Result<Sample> {
 }
 
 /// The slope of the second half, after the warm-up.
-fn report(samples: &[Sample], requests: usize, told: usize) -> Result<()> {
+fn report(samples: &[Sample]) -> Result<()> {
     let (warm_up, rest) = samples.split_at(samples.len() / 2);
     ensure!(rest.len() >= 2, "too short");
     let ends = |samples: &[Sample]| {
@@ -90,7 +72,6 @@ fn report(samples: &[Sample], requests: usize, told: usize) -> Result<()> {
         )
     };
     let ((before, listeners_before, files_before), (after, listeners, files)) = (ends(warm_up), ends(rest));
-    println!("{requests} requests, {told} things told");
     println!("memory: {before:.1} MiB after the warm-up, {after:.1} at the end, {:+.2} MiB a minute", slope(rest));
     println!("most waiting: {listeners_before}, then {listeners}; open files: {files_before}, then {files}");
     ensure!(after < before * 1.5, "memory grows");

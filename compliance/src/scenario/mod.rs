@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use myelin_testkit::folder::Folder;
 
 use crate::seed::Seed;
 use crate::stack::Stack;
@@ -57,7 +58,7 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<usize> {
     let start = Instant::now();
-    let folder = tempfile::Builder::new().prefix("myelin-scenario-").tempdir()?;
+    let folder = Folder::new("scenario")?;
     let (stack, seed) = Stack::start(folder.path(), SETTINGS, Seed::empty)?;
     let theatre = Theatre::new(stack, seed)?;
     println!("started in {:.1} s", start.elapsed().as_secs_f32());

@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
-/// Results kept at most; the oldest go first.
-const MAX_KEPT: usize = 10_000;
+/// Bytes of results that are kept at most; the oldest go first.
+pub const MAX_BYTES: usize = 16 << 20;
+/// Bytes of one result that is kept at most: one that is larger would drive out too many others.
+pub const MAX_ENTRY_BYTES: usize = MAX_BYTES / 16;
+/// What an entry takes besides its result and its key, which is there twice.
+const BYTES_PER_ENTRY: usize = 160;
 
 /// Requests are equal when their keys are.
 pub struct ResponseCache<T: Clone> {
     entries: Mutex<Entries<T>>,
     keep_for: Duration,
+    weigh: fn(&T) -> usize,
     asked: AtomicU64,
     hits: AtomicU64,
 }
@@ -28,31 +33,45 @@ pub struct ResponseStats {
     /// The result was there, or being computed.
     pub hits: u64,
     pub entries: usize,
+    /// Results that were kept for their time, and those that went earlier, because others came.
+    pub expired: u64,
+    pub evicted: u64,
 }
 
 struct Entries<T: Clone> {
     by_key: HashMap<String, Entry<T>>,
     /// In the order in which they expire.
-    kept: VecDeque<(Instant, String)>,
+    kept: VecDeque<Kept>,
+    /// Of all that is kept.
+    bytes: usize,
+    expired: u64,
+    evicted: u64,
+}
+
+struct Kept {
+    until: Instant,
+    bytes: usize,
+    key: String,
 }
 
 enum Entry<T: Clone> {
     /// Only the requests that wait for it keep it alive.
     Running(WeakShared<BoxFuture<'static, T>>),
-    Done(T, Instant),
+    Done(T),
 }
 
 impl<T: Clone> Entries<T> {
-    fn expire(&mut self, now: Instant) {
-        while let Some((at, _)) = self.kept.front() {
-            if *at > now && self.kept.len() <= MAX_KEPT {
+    /// Drops what is too old, and the oldest until `room` more bytes are allowed.
+    fn expire(&mut self, now: Instant, room: usize) {
+        while let Some(oldest) = self.kept.front() {
+            let old = oldest.until <= now;
+            if !old && self.bytes + room <= MAX_BYTES {
                 return;
             }
-            if let Some((at, key)) = self.kept.pop_front()
-                && matches!(self.by_key.get(&key), Some(Entry::Done(_, until)) if *until == at)
-            {
-                self.by_key.remove(&key);
-            }
+            let Some(Kept { bytes, key, .. }) = self.kept.pop_front() else { return };
+            self.bytes -= bytes;
+            self.by_key.remove(&key);
+            *(if old { &mut self.expired } else { &mut self.evicted }) += 1;
         }
     }
 
@@ -65,16 +84,20 @@ impl<T: Clone> Entries<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
-    pub fn new(keep_for: Duration) -> Self {
-        let entries = Entries { by_key: HashMap::new(), kept: VecDeque::new() };
-        Self { entries: Mutex::new(entries), keep_for, asked: AtomicU64::new(0), hits: AtomicU64::new(0) }
+    /// `weigh`: about how many bytes a result takes.
+    pub fn new(keep_for: Duration, weigh: fn(&T) -> usize) -> Self {
+        let entries = Entries { by_key: HashMap::new(), kept: VecDeque::new(), bytes: 0, expired: 0, evicted: 0 };
+        Self { entries: Mutex::new(entries), keep_for, weigh, asked: AtomicU64::new(0), hits: AtomicU64::new(0) }
     }
 
     pub fn stats(&self) -> ResponseStats {
+        let entries = self.entries();
         ResponseStats {
             asked: self.asked.load(Ordering::Relaxed),
             hits: self.hits.load(Ordering::Relaxed),
-            entries: self.entries().by_key.len(),
+            entries: entries.by_key.len(),
+            expired: entries.expired,
+            evicted: entries.evicted,
         }
     }
 
@@ -92,8 +115,8 @@ impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let work = {
             let mut entries = self.entries();
-            entries.expire(Instant::now());
-            if let Some(Entry::Done(result, _)) = entries.by_key.get(&key) {
+            entries.expire(Instant::now(), 0);
+            if let Some(Entry::Done(result)) = entries.by_key.get(&key) {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 return result.clone();
             }
@@ -117,16 +140,22 @@ impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
     /// The first of the waiting requests to come here decides.
     fn finish(&self, key: String, result: &T, keep: bool) {
         let mut entries = self.entries();
-        if matches!(entries.by_key.get(&key), Some(Entry::Done(..))) {
+        if matches!(entries.by_key.get(&key), Some(Entry::Done(_))) {
             return;
         }
         if keep && !self.keep_for.is_zero() {
-            let until = Instant::now() + self.keep_for;
-            entries.kept.push_back((until, key.clone()));
-            entries.by_key.insert(key, Entry::Done(result.clone(), until));
-        } else {
-            entries.by_key.remove(&key);
+            let bytes = BYTES_PER_ENTRY + 2 * key.len() + (self.weigh)(result);
+            if bytes <= MAX_ENTRY_BYTES {
+                let now = Instant::now();
+                entries.expire(now, bytes);
+                entries.bytes += bytes;
+                entries.kept.push_back(Kept { until: now + self.keep_for, bytes, key: key.clone() });
+                entries.by_key.insert(key, Entry::Done(result.clone()));
+                return;
+            }
+            entries.evicted += 1;
         }
+        entries.by_key.remove(&key);
     }
 }
 
@@ -155,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn equal_requests_share_one_computation() {
-        let cache = ResponseCache::new(Duration::from_mins(1));
+        let cache = ResponseCache::new(Duration::from_mins(1), |_| 1);
         let (runs, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let work = || {
             let (runs, go) = (Arc::clone(&runs), Arc::clone(&go));
@@ -170,7 +199,7 @@ mod tests {
             async { go.notify_one() }
         );
         assert_eq!((a, b), (0, 0));
-        assert_eq!(cache.stats(), ResponseStats { asked: 2, hits: 1, entries: 1 });
+        assert_eq!(cache.stats(), ResponseStats { asked: 2, hits: 1, entries: 1, expired: 0, evicted: 0 });
         assert_eq!(cache.wrap("k".to_owned(), work(), |_| true).await, 0);
         go.notify_one();
         assert_eq!(cache.wrap("other".to_owned(), work(), |_| false).await, 1);
@@ -180,9 +209,34 @@ mod tests {
 
     #[tokio::test]
     async fn an_abandoned_computation_leaves_nothing() {
-        let cache: ResponseCache<()> = ResponseCache::new(Duration::from_mins(1));
+        let cache: ResponseCache<()> = ResponseCache::new(Duration::from_mins(1), |()| 1);
         let wait = cache.wrap("k".to_owned(), std::future::pending(), |()| true);
         assert!(wait.now_or_never().is_none());
         assert!(cache.entries().by_key.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_make_room_and_what_is_too_large_is_not_kept() {
+        let cache = ResponseCache::new(Duration::from_mins(1), |result: &usize| *result);
+        let ask = async |key: String, result| cache.wrap(key, async move { result }, |_| true).await;
+        let large = MAX_ENTRY_BYTES - 1_000;
+        for n in 0..20 {
+            assert_eq!(ask(n.to_string(), large).await, large);
+            assert!(cache.entries().bytes <= MAX_BYTES);
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.entries, stats.evicted), (16, 4));
+        assert_eq!(ask("19".to_owned(), 1).await, large);
+        assert_eq!(ask("0".to_owned(), MAX_ENTRY_BYTES).await, MAX_ENTRY_BYTES);
+        assert_eq!(ask("0".to_owned(), 2).await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_old_goes() {
+        let cache = ResponseCache::new(Duration::from_mins(1), |_| 1);
+        cache.wrap("k".to_owned(), async { 1 }, |_| true).await;
+        let mut entries = cache.entries();
+        entries.expire(Instant::now() + Duration::from_mins(1), 0);
+        assert_eq!((entries.by_key.len(), entries.bytes, entries.expired), (0, 0, 1));
     }
 }

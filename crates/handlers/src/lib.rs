@@ -70,7 +70,7 @@ impl Handlers {
             live,
             lazy_members: sync::LazyLoadedMembers::default(),
             whole_syncs: tokio::sync::Semaphore::new(sync::whole_syncs_at_once()),
-            sync_responses: sync::SyncResponses::new(std::time::Duration::from_millis(keep)),
+            sync_responses: sync::responses(std::time::Duration::from_millis(keep)),
         }
     }
 

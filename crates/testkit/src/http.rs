@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Request;
@@ -19,6 +19,12 @@ pub struct Answer {
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The JSON of a 200.
+    pub fn ok(&self) -> Result<Value> {
+        ensure!(self.status == 200, "{}: {}", self.status, String::from_utf8_lossy(&self.body));
+        self.json()
     }
 
     pub fn json(&self) -> Result<Value> {

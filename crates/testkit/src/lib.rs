@@ -2,12 +2,14 @@
 
 pub mod certificate;
 pub mod database;
+pub mod folder;
 pub mod http;
 pub mod nginx;
 pub mod packages;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod python;
 pub mod redis;
 pub mod relay;

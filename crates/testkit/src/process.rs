@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::folder;
+
 /// After this a service that was asked to end is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
@@ -33,9 +35,10 @@ impl Service {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        let mut running = running();
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id out of range")?;
-        running().push(group);
+        running.push(group);
         Ok(Self { name: name.to_owned(), child, group, log, ask_to_end: Signal::TERM })
     }
 
@@ -108,11 +111,14 @@ fn running() -> std::sync::MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends every service at once: for Ctrl-C, when nothing is dropped in order any more.
+/// Ends every service at once and removes what they wrote: for Ctrl-C, when nothing is dropped in order any more.
 pub fn end_all() {
-    for group in running().iter() {
+    // Nothing is started meanwhile.
+    let running = running();
+    for group in running.iter() {
         let _ = kill_process_group(*group, Signal::KILL);
     }
+    folder::remove_all();
 }
 
 /// A port that was free a moment ago.

@@ -10,11 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::json;
 
-use crate::http;
-use crate::nginx::Nginx;
+use crate::http::{self, Client};
 use crate::postgres::{Postgres, USER};
 use crate::process::{Service, free_port};
+use crate::proxy::Proxy;
 use crate::python;
 use crate::redis::Redis;
 use crate::writers::{self, Topology, Writer};
@@ -23,6 +24,15 @@ pub const SERVER_NAME: &str = "myelin.test";
 
 /// Whom Myelin connects to Postgres as.
 pub const ROLE: &str = "myelin";
+
+/// Whom `Synapse::register` has made.
+pub struct User {
+    pub id: String,
+    pub token: String,
+}
+
+/// The password of each of them.
+pub const PASSWORD: &str = "pw-for-tests";
 
 /// Postgres, Redis, a Synapse main process and its stream writers in one folder.
 pub struct Synapse {
@@ -34,7 +44,7 @@ pub struct Synapse {
     main_port: u16,
     main: Service,
     writers: Vec<(Writer, Service)>,
-    _front: Option<Nginx>,
+    _front: Option<Proxy>,
 }
 
 impl Synapse {
@@ -73,6 +83,13 @@ impl Synapse {
         let started: Result<Vec<Service>> = started;
         let writers = planned.into_iter().zip(started?).collect();
         Ok(Self { folder: folder.to_owned(), port, postgres, redis, main_port, main, writers, _front: front })
+    }
+
+    pub fn register(&self, name: &str) -> Result<User> {
+        let body = json!({"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}});
+        let answer = Client::new(self.port).send("POST", "/_matrix/client/v3/register", Some(&body))?.ok()?;
+        let text = |key: &str| answer[key].as_str().map(str::to_owned).with_context(|| format!("no {key}"));
+        Ok(User { id: text("user_id")?, token: text("access_token")? })
     }
 
     /// Ends the main process and starts it again.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::http;
-use crate::nginx::Nginx;
+use crate::nginx;
 use crate::process::{Service, free_port};
+use crate::proxy::Proxy;
 use crate::python;
 
 /// Names of the workers and the streams that each writes; several may write one stream.
@@ -104,10 +105,10 @@ impl Writer {
 }
 
 /// nginx before the main process: it hands each request to a writer of what the request changes, in turn.
-pub fn front(folder: &Path, main: u16, writers: &[Writer]) -> Result<Nginx> {
+pub fn front(folder: &Path, main: u16, writers: &[Writer]) -> Result<Proxy> {
     let upstreams = streams(writers).into_iter().map(|stream| (stream, of(writers, stream).map(|w| w.port).collect()));
     let upstreams: Vec<(&str, Vec<u16>)> = upstreams.chain([("main", vec![main])]).collect();
     let known = |(stream, _): &&(&str, &str)| upstreams.iter().any(|(name, _)| name == stream);
     let locations: Vec<(&str, &str)> = ROUTES.iter().filter(known).map(|(stream, path)| (*path, *stream)).collect();
-    Nginx::in_front(folder, "front", &upstreams, &locations, "main")
+    nginx::in_front(folder, "front", &upstreams, &locations, "main")
 }

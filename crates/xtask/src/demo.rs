@@ -4,9 +4,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use myelin_testkit::folder::Folder;
 use myelin_testkit::http::{Answer, Client};
-use myelin_testkit::nginx::Nginx;
+use myelin_testkit::nginx;
 use myelin_testkit::program::program;
+use myelin_testkit::proxy::Proxy;
 use myelin_testkit::synapse::Synapse;
 use myelin_testkit::{packages, process, python};
 use serde_json::{Value, json};
@@ -32,10 +34,10 @@ pub fn run(once: bool) -> Result<()> {
 
 /// Everything that runs; dropping it ends it.
 pub struct Stack {
-    _nginx: Nginx,
+    _nginx: Proxy,
     _myelin: process::Service,
     _synapse: Synapse,
-    _folder: tempfile::TempDir,
+    _folder: Folder,
 }
 
 fn show(once: bool) -> Result<Stack> {
@@ -44,12 +46,12 @@ fn show(once: bool) -> Result<Stack> {
     progress("building Myelin");
     // The debug build: it is a demonstration, not a benchmark.
     let program = program()?;
-    let folder = tempfile::Builder::new().prefix("myelin-demo-").tempdir()?;
+    let folder = Folder::new("demo")?;
     progress("starting Postgres, Redis and the Synapse main process");
     let synapse = Synapse::start(folder.path(), "")?;
     progress("starting Myelin and nginx");
     let (worker, myelin) = synapse.start_myelin(&program, "myelin1")?;
-    let nginx = Nginx::start(folder.path(), worker, synapse.port)?;
+    let nginx = nginx::start(folder.path(), worker, synapse.port)?;
     progress("two users talk");
     println!("{:<58} {:<16} {:>6} {:>9}", "request", "answered by", "status", "time");
     let users = talk(nginx.port)?;

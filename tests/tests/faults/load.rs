@@ -4,18 +4,19 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::Client;
-use myelin_testkit::nginx::Nginx;
-use myelin_tests::talker::ok;
+use myelin_testkit::nginx;
+use myelin_tests::myelin::Myelin;
+use myelin_tests::repeated::{Repeated, end_all};
+use myelin_tests::stage::{PATIENCE, Stage};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Fault;
-use myelin_tests::stage::{Myelin, PATIENCE, Stage};
 
 pub const FAULTS: [Fault; 5] = [
     ("clients that do not read", slow_readers),
@@ -47,9 +48,7 @@ fn slow_readers(stage: &mut Stage) -> Result<()> {
         }
         full.push(stream);
     }
-    let seen = stage.through(&[stage.myelin.port], |_, _, _| Ok(()))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.is_well()
 }
 
 fn large_requests(stage: &mut Stage) -> Result<()> {
@@ -81,22 +80,21 @@ fn large_requests(stage: &mut Stage) -> Result<()> {
             ensure!(ours.status == theirs.status, "{bytes} bytes: {} and {}: {text}", ours.status, theirs.status);
         }
     }
-    let seen = stage.through(&[stage.myelin.port], |_, _, _| Ok(()))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.is_well()
 }
 
 /// All are answered, and who has synced before does not wait for their end.
 fn flood(stage: &mut Stage) -> Result<()> {
     let (token, port) = (stage.talker.bob_token.clone(), stage.myelin.port);
     let done = Arc::new(AtomicUsize::new(0));
-    let seen = stage.through(&[port], |_, speech, reader| {
+    stage.through(&[port], |_, speech, reader| {
         let floods: Vec<_> = (0..FLOOD)
             .map(|n| {
                 let (client, done) = (Client::new(port).with_token(&token), Arc::clone(&done));
                 // Equal requests would share one answer.
                 thread::spawn(move || {
-                    let answer = ok(client.get(&format!("/_matrix/client/v3/sync?timeout={n}")));
+                    let answer =
+                        client.get(&format!("/_matrix/client/v3/sync?timeout={n}")).and_then(|answer| answer.ok());
                     done.fetch_add(1, Ordering::SeqCst);
                     answer.map(drop)
                 })
@@ -109,33 +107,18 @@ fn flood(stage: &mut Stage) -> Result<()> {
             flood.join().map_err(|_| anyhow::anyhow!("a sync panicked"))??;
         }
         speech.wait_rounds(1)
-    })?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    })
 }
 
 fn rolling_restart(stage: &mut Stage) -> Result<()> {
     let mut second = Myelin::start(&stage.synapse, "myelin3", stage.synapse.redis.port, stage.synapse.postgres.port)?;
     let upstreams = [("myelins", vec![stage.myelin.port, second.port])];
-    let nginx = Nginx::in_front(&stage.synapse.folder, "rolling", &upstreams, &[], "myelins")?;
-    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let load: Vec<_> = ["account/whoami", "joined_rooms", "sync?timeout=0", "sync?timeout=1"]
-        .into_iter()
-        .map(|path| {
-            let client = Client::new(nginx.port).with_token(&stage.talker.bob_token);
-            let (path, stop, requests) =
-                (format!("/_matrix/client/v3/{path}"), Arc::clone(&stop), Arc::clone(&requests));
-            thread::spawn(move || -> Result<()> {
-                while !stop.load(Ordering::SeqCst) {
-                    ok(client.get(&path)).with_context(|| path.clone())?;
-                    requests.fetch_add(1, Ordering::SeqCst);
-                    thread::sleep(Duration::from_millis(5));
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    let seen = stage.through(&[nginx.port], |stage, speech, _| {
+    let nginx = nginx::in_front(&stage.synapse.folder, "rolling", &upstreams, &[], "myelins")?;
+    let load = ["account/whoami", "joined_rooms", "sync?timeout=0", "sync?timeout=1"].map(|path| {
+        let client = Client::new(nginx.port).with_token(&stage.talker.bob_token);
+        Repeated::request(client, format!("/_matrix/client/v3/{path}"), Duration::from_millis(5))
+    });
+    let restarted = stage.through(&[nginx.port], |stage, speech, _| {
         for _ in 0..2 {
             stage.myelin.end()?;
             stage.myelin.start_again(&stage.synapse)?;
@@ -146,14 +129,8 @@ fn rolling_restart(stage: &mut Stage) -> Result<()> {
         }
         Ok(())
     });
-    stop.store(true, Ordering::SeqCst);
-    for thread in load {
-        thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
-    }
-    let seen = seen?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    println!("  {} requests while both were restarted twice", requests.load(Ordering::SeqCst));
-    Ok(())
+    println!("  {} requests while both were restarted twice", end_all(load)?);
+    restarted
 }
 
 /// They cost little, hold nobody up, leave nothing behind, and are all answered when Myelin is told to stop.
@@ -168,8 +145,9 @@ fn idle(stage: &mut Stage) -> Result<()> {
          'idle' || n FROM generate_series(1, {wanted}) n"
     );
     stage.synapse.postgres.query("synapse", &sql)?;
-    let first = Client::new(stage.myelin.port).with_token("idle1").get("/_matrix/client/v3/sync?set_presence=offline");
-    let since = ok(first)?["next_batch"].as_str().context("no next_batch")?.to_owned();
+    let first =
+        Client::new(stage.myelin.port).with_token("idle1").get("/_matrix/client/v3/sync?set_presence=offline")?;
+    let since = first.ok()?["next_batch"].as_str().context("no next_batch")?.to_owned();
     let (others, before) = (stage.listeners()?, stage.metric("process_resident_memory_bytes")?);
     let path = format!("/_matrix/client/v3/sync?timeout=600000&set_presence=offline&since={since}");
     let mut waiting = Vec::new();
@@ -184,8 +162,7 @@ fn idle(stage: &mut Stage) -> Result<()> {
     let each = used / wanted;
     println!("  {wanted} long-polls need {each} bytes each");
     ensure!(each < BYTES_PER_IDLE, "{each} bytes for each");
-    let seen = stage.through(&[stage.myelin.port], |_, _, _| Ok(()))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    stage.is_well()?;
     // Half of them go away.
     waiting.truncate(wanted / 2);
     stage.wait_for_listeners_below(others + wanted / 2 + 1)?;

@@ -6,12 +6,13 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::Client;
+use myelin_testkit::process::accepts;
 use myelin_testkit::relay::Relay;
 use myelin_testkit::synapse::SERVER_NAME;
-use myelin_tests::talker::ok;
+use myelin_tests::myelin::Myelin;
+use myelin_tests::stage::{PATIENCE, Stage};
 
 use crate::Fault;
-use myelin_tests::stage::{Myelin, PATIENCE, Stage};
 
 pub const FAULTS: [Fault; 7] = [
     ("the main process is restarted", main_restarted),
@@ -24,31 +25,25 @@ pub const FAULTS: [Fault; 7] = [
 ];
 
 fn main_restarted(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.restart_main())?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.restart_main())
 }
 
 /// Its serials begin at 0 again, and nobody types any more; what is typed then counts.
 fn typing_restarted(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, _, reader| {
+    stage.through(&[stage.myelin.port], |stage, _, reader| {
         let room_id = &stage.talker.rooms[0];
         let who = stage.talker.typing(0, true)?;
         reader.wait_until("typing", PATIENCE, |seen| seen.typing.get(room_id) == Some(&who))?;
         stage.synapse.restart_writer("ephemeral1")
-    })?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    })
 }
 
 fn persister_restarted(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.restart_writer("persister1"))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.restart_writer("persister1"))
 }
 
 fn killed(stage: &mut Stage) -> Result<()> {
-    stage.through(&[stage.myelin.port], |stage, speech, _| {
+    stage.survive(&[stage.myelin.port], |stage, speech, _| {
         stage.myelin.kill()?;
         speech.wait_rounds(2)?;
         stage.myelin.start_again(&stage.synapse)
@@ -63,9 +58,7 @@ fn second(stage: &Stage, redis: u16) -> Result<Myelin> {
 fn two_in_turn(stage: &mut Stage) -> Result<()> {
     let second = second(stage, stage.synapse.redis.port)?;
     let ports = [stage.myelin.port, second.port];
-    let seen = stage.through(&ports, |_, speech, _| speech.wait_rounds(15))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.through(&ports, |_, speech, _| speech.wait_rounds(15))
 }
 
 /// The second Myelin hears nothing while the first moves on: a token of the first is waited for.
@@ -73,14 +66,12 @@ fn from_ahead(stage: &mut Stage) -> Result<()> {
     let redis = Relay::start(stage.synapse.redis.port)?;
     let second = second(stage, redis.port)?;
     let ports = [stage.myelin.port, second.port];
-    let seen = stage.through(&ports, |_, speech, _| {
+    stage.through(&ports, |_, speech, _| {
         redis.cut();
         speech.wait_rounds(5)?;
         redis.mend();
         Ok(())
-    })?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    })
 }
 
 /// Who waits is answered with where he was, the others are told that nobody syncs here any more, the exit code is 0.
@@ -90,7 +81,7 @@ fn told_to_stop(stage: &mut Stage) -> Result<()> {
     redis.write_all(format!("SUBSCRIBE {SERVER_NAME}\r\n").as_bytes())?;
     let heard = BufReader::new(redis);
     let client = Client::new(stage.myelin.port).with_token(&stage.talker.bob_token);
-    let sync = |arguments: &str| ok(client.get(&format!("/_matrix/client/v3/sync?{arguments}")));
+    let sync = |arguments: &str| client.get(&format!("/_matrix/client/v3/sync?{arguments}"))?.ok();
     let mut answer = sync("timeout=0")?;
     // Until nothing is new, also of presence.
     let since = loop {
@@ -106,8 +97,9 @@ fn told_to_stop(stage: &mut Stage) -> Result<()> {
     });
     stage.wait_for_listeners(1)?;
     stage.myelin.end()?;
-    let answer = ok(waiting.join().map_err(|_| anyhow::anyhow!("the long-poll panicked"))?)?;
+    let answer = waiting.join().map_err(|_| anyhow::anyhow!("the long-poll panicked"))??.ok()?;
     ensure!(answer["next_batch"] == *since, "{answer}");
+    ensure!(!accepts(stage.myelin.port), "somebody still listens");
     let mut lines = heard.lines();
     loop {
         let line = lines.next().context("Redis said nothing more")?.context("no CLEAR_USER_SYNC came")?;
@@ -117,7 +109,5 @@ fn told_to_stop(stage: &mut Stage) -> Result<()> {
     }
     stage.myelin.start_again(&stage.synapse)?;
     // For those that come after.
-    let seen = stage.through(&[stage.myelin.port], |_, _, _| Ok(()))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.is_well()
 }

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use anyhow::{Result, ensure};
+use myelin_tests::stage::Stage;
 
 use crate::Fault;
-use myelin_tests::stage::Stage;
 
 pub const FAULTS: [Fault; 4] = [
     ("nothing breaks, and every writer is followed", nothing),
@@ -16,37 +16,30 @@ pub const FAULTS: [Fault; 4] = [
 ];
 
 fn nothing(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |_, speech, _| speech.wait_rounds(5))?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
+    stage.through(&[stage.myelin.port], |_, speech, _| speech.wait_rounds(5))?;
     let writers = "SELECT count(DISTINCT instance_name) FROM events WHERE type = 'm.room.message'";
     ensure!(stage.synapse.postgres.query("synapse", writers)? == "2", "one persister wrote everything");
     Ok(())
 }
 
 fn restarted(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.redis.restart())?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    stage.through(&[stage.myelin.port], |stage, _, _| stage.synapse.redis.restart())
 }
 
 fn killed(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, _, _| {
+    stage.through(&[stage.myelin.port], |stage, _, _| {
         let mut redis = TcpStream::connect(("127.0.0.1", stage.synapse.redis.port))?;
         redis.write_all(b"CLIENT KILL TYPE pubsub\r\nCLIENT KILL TYPE normal\r\n")?;
         redis.read_exact(&mut [0; 2])?;
         Ok(())
-    })?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    })
 }
 
 fn out_of_reach(stage: &mut Stage) -> Result<()> {
-    let seen = stage.through(&[stage.myelin.port], |stage, speech, _| {
+    stage.through(&[stage.myelin.port], |stage, speech, _| {
         stage.redis.cut();
         speech.wait_rounds(5)?;
         stage.redis.mend();
         Ok(())
-    })?;
-    ensure!(seen.failures.is_empty(), "{:?}", seen.failures);
-    Ok(())
+    })
 }

@@ -1,6 +1,5 @@
 //! Start, serve, pass on, stop: the worker as systemd and nginx see it.
 
-mod lifecycle;
 mod startup;
 
 use anyhow::{Context, Result};
@@ -20,7 +19,7 @@ const CASES: [Case; 3] = [
 
 #[test]
 fn with_a_real_synapse() -> Result<()> {
-    myelin_tests::run("", &[&CASES[..], &startup::CASES, &lifecycle::CASES].concat())
+    myelin_tests::run("", &[&CASES[..], &startup::CASES].concat())
 }
 
 fn same(a: &Answer, b: &Answer) {

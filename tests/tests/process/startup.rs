@@ -13,7 +13,6 @@ use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
 use myelin_tests::{Case, command, refusal, start};
 use rustix::process::Signal;
-use serde_json::json;
 
 pub const CASES: [Case; 7] = [
     ("configurations that are refused", refused_configurations),
@@ -80,8 +79,7 @@ fn another_schema(synapse: &Synapse) -> Result<()> {
 }
 
 fn another_server(synapse: &Synapse) -> Result<()> {
-    let body = json!({"username": "somebody", "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
-    ensure!(Client::new(synapse.port).send("POST", "/_matrix/client/v3/register", Some(&body))?.status == 200);
+    synapse.register("somebody")?;
     let message = refusal(command(synapse, "other", free_port()?, "server_name: other.test\n")?)?;
     ensure!(message.contains(SERVER_NAME) && message.contains("server_name is other.test"), "{message}");
     Ok(())

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use myelin_testkit::http::{Answer, Client};
+use myelin_testkit::http::Client;
 use myelin_testkit::process::{Service, free_port};
-use myelin_testkit::synapse::Synapse;
-use myelin_tests::Case;
+use myelin_testkit::synapse::{self, PASSWORD, Synapse};
+use myelin_tests::{Case, client_and_metrics, start_on};
 use serde_json::{Value, json};
 
 /// Requests that wait at once. Budgets are far below it.
@@ -33,7 +33,6 @@ fn statements() -> Result<()> {
 /// A worker whose statements are counted.
 struct Counted {
     myelin: Client,
-    main: Client,
     _service: Service,
 }
 
@@ -42,12 +41,8 @@ type Counts = BTreeMap<String, u64>;
 
 impl Counted {
     fn start_on(synapse: &Synapse, name: &str, port: u16) -> Result<Self> {
-        let extra = format!(
-            "worker_listeners:\n  - {{type: http, port: {port}, bind_addresses: ['127.0.0.1'], \
-             resources: [{{names: [client, metrics]}}]}}\n"
-        );
-        let (_, service) = myelin_tests::start_on(synapse, name, port, &extra)?;
-        Ok(Self { myelin: Client::new(port), main: Client::new(synapse.port), _service: service })
+        let (_, service) = start_on(synapse, name, port, &client_and_metrics(port))?;
+        Ok(Self { myelin: Client::new(port), _service: service })
     }
 
     fn metrics(&self) -> Result<String> {
@@ -80,13 +75,6 @@ impl Counted {
     }
 }
 
-fn register(main: &Client, myelin: &Client, name: &str) -> Result<User> {
-    let body = json!({"username": name, "password": "pw-for-tests", "auth": {"type": "m.login.dummy"}});
-    let answer = ok(&main.send("POST", "/_matrix/client/v3/register", Some(&body))?)?;
-    let token = text(&answer["access_token"])?;
-    Ok(User { id: text(&answer["user_id"])?, main: main.with_token(&token), myelin: myelin.with_token(&token) })
-}
-
 #[derive(Clone)]
 struct User {
     id: String,
@@ -95,8 +83,14 @@ struct User {
 }
 
 impl User {
+    fn register(synapse: &Synapse, myelin: &Client, name: &str) -> Result<Self> {
+        let synapse::User { id, token } = synapse.register(name)?;
+        let main = Client::new(synapse.port).with_token(&token);
+        Ok(Self { id, main, myelin: myelin.with_token(&token) })
+    }
+
     fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        ok(&self.main.send(method, &format!("/_matrix/client/v3/{path}"), Some(body))?)
+        self.main.send(method, &format!("/_matrix/client/v3/{path}"), Some(body))?.ok()
     }
 
     fn say(&self, room_id: &str, text: &str) -> Result<String> {
@@ -112,7 +106,7 @@ impl User {
     fn sync(&self, query: &str) -> Result<Value> {
         let answer = self.myelin.get(&format!("/_matrix/client/v3/sync?set_presence=offline&{query}"))?;
         ensure!(answer.header("x-myelin") == Some("native"), "the fallback answered");
-        ok(&answer)
+        answer.ok()
     }
 
     /// Syncs until nothing is new any more.
@@ -126,11 +120,6 @@ impl User {
             since = next;
         }
     }
-}
-
-fn ok(answer: &Answer) -> Result<Value> {
-    ensure!(answer.status == 200, "{} {}", answer.status, String::from_utf8_lossy(&answer.body));
-    answer.json()
 }
 
 fn text(value: &Value) -> Result<String> {
@@ -187,11 +176,11 @@ fn wake(
 
 fn many_who_wait(synapse: &Synapse) -> Result<()> {
     let counted = Counted::start_on(synapse, "waiters", free_port()?)?;
-    let owner = register(&counted.main, &counted.myelin, "owner")?;
+    let owner = User::register(synapse, &counted.myelin, "owner")?;
     let room_id = owner.create_room("everybody")?;
     let mut users = Vec::new();
     for n in 0..POLLERS {
-        let user = register(&counted.main, &counted.myelin, &format!("poller{n}"))?;
+        let user = User::register(synapse, &counted.myelin, &format!("poller{n}"))?;
         user.send("POST", &format!("join/{room_id}"), &json!({}))?;
         users.push(user);
     }
@@ -228,7 +217,7 @@ fn many_who_wait(synapse: &Synapse) -> Result<()> {
     })?;
     all("a device", 8, "/device_lists/changed/0", &mut since, &|| {
         let identifier = json!({"type": "m.id.user", "user": owner.id});
-        let body = json!({"type": "m.login.password", "identifier": identifier, "password": "pw-for-tests"});
+        let body = json!({"type": "m.login.password", "identifier": identifier, "password": PASSWORD});
         owner.send("POST", "login", &body).map(drop)
     })?;
     Ok(())
@@ -237,10 +226,10 @@ fn many_who_wait(synapse: &Synapse) -> Result<()> {
 fn many_rooms(synapse: &Synapse) -> Result<()> {
     // The rooms are made before the worker starts, which knows nothing of them.
     let port = free_port()?;
-    let (myelin, main) = (Client::new(port), Client::new(synapse.port));
+    let myelin = Client::new(port);
     let mut users = Vec::new();
     for count in ROOMS {
-        let user = register(&main, &myelin, &format!("rooms{count}"))?;
+        let user = User::register(synapse, &myelin, &format!("rooms{count}"))?;
         for n in 0..count {
             let room_id = user.create_room(&format!("room {n}"))?;
             let event = user.say(&room_id, "hello")?;

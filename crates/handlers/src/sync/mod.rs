@@ -8,6 +8,7 @@ mod rooms;
 mod state;
 mod summary;
 mod timeline;
+mod weight;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,6 +127,10 @@ impl SyncResult {
 }
 
 pub type SyncResponses = ResponseCache<Result<Arc<SyncResult>>>;
+
+pub(crate) fn responses(keep_for: Duration) -> SyncResponses {
+    SyncResponses::new(keep_for, |result| result.as_ref().map_or(0, |result| result.weight()))
+}
 
 impl Handlers {
     /// `wait_for_sync_for_user`. Equal requests share one answer, also shortly after.

@@ -21,6 +21,7 @@ pub struct Caches {
     responses: IntGaugeVec,
     response_hits: IntGaugeVec,
     response_size: IntGaugeVec,
+    response_evicted: IntGaugeVec,
 }
 
 impl Caches {
@@ -43,13 +44,19 @@ impl Caches {
             responses: gauge(&responses(""), "Requests that may share an answer", &["name"])?,
             response_hits: gauge(&responses("_hits"), "Requests that did", &["name"])?,
             response_size: gauge(&responses("_size"), "Answers kept or being made", &["name"])?,
+            response_evicted: gauge(
+                &responses("_evicted_size"),
+                "Answers that were kept for their time, or made room for others",
+                &["name", "reason"],
+            )?,
             handlers,
         })
     }
 
-    fn all(&self) -> [&IntGaugeVec; 9] {
-        let Self { asked, hits, size, evicted, bytes, max_bytes, responses, response_hits, response_size, .. } = self;
-        [asked, hits, size, evicted, bytes, max_bytes, responses, response_hits, response_size]
+    fn all(&self) -> [&IntGaugeVec; 10] {
+        let Self { asked, hits, size, evicted, bytes, max_bytes, .. } = self;
+        let Self { responses, response_hits, response_size, response_evicted, .. } = self;
+        [asked, hits, size, evicted, bytes, max_bytes, responses, response_hits, response_size, response_evicted]
     }
 }
 
@@ -72,6 +79,8 @@ impl Collector for Caches {
         self.responses.with_label_values(&["sync"]).set(number(sync.asked));
         self.response_hits.with_label_values(&["sync"]).set(number(sync.hits));
         self.response_size.with_label_values(&["sync"]).set(i64::try_from(sync.entries).unwrap_or(i64::MAX));
+        self.response_evicted.with_label_values(&["sync", "time"]).set(number(sync.expired));
+        self.response_evicted.with_label_values(&["sync", "size"]).set(number(sync.evicted));
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

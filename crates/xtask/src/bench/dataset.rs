@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::progress;
 
 /// Raised when what is made changes, so that an older copy is not used.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// `user0000` and on: all are in the room of 2,000, the first half in the room of 1,000, the second half in small rooms.
 pub const USERS: usize = 2000;

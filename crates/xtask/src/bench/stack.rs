@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use myelin_testkit::folder::Folder;
 use myelin_testkit::http::Client;
 use myelin_testkit::postgres::Postgres;
 use myelin_testkit::process::{Service, free_port};
@@ -45,13 +46,13 @@ pub struct Stack {
     pub synapse: Synapse,
     pub dataset: Dataset,
     asked: AtomicUsize,
-    _folder: tempfile::TempDir,
+    _folder: Folder,
 }
 
 impl Stack {
     pub fn start(python_too: bool) -> Result<Self> {
         let (kept, dataset) = dataset::get()?;
-        let folder = tempfile::Builder::new().prefix("myelin-bench-").tempdir()?;
+        let folder = Folder::new("bench")?;
         progress("starting Postgres, Redis, the main process and the workers on a copy of the data set");
         let postgres = Postgres::start_copy(folder.path(), &kept)?;
         let synapse = Synapse::start_on(postgres, folder.path(), SETTINGS)?;
