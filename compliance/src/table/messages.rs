@@ -65,6 +65,7 @@ pub fn rows() -> Vec<Row> {
         "deserted",
         "dm",
         "knock",
+        "forgetful",
     ];
     for room in rooms {
         for dir in ["f", "b"] {

@@ -8,12 +8,17 @@ pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
 mod devices;
+mod directory;
+mod e2e_room_keys;
 pub mod event_json;
 pub mod filter;
 pub mod filtering;
+mod notifications;
 pub mod pagination;
 mod presence_duty;
+pub mod profile;
 mod python_text;
+pub mod ratelimiting;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
@@ -23,8 +28,10 @@ pub mod room_state;
 pub mod sections;
 pub mod stream_token;
 pub mod sync;
+mod timestamp_lookup;
 pub mod versions;
 pub mod visibility;
+pub mod voip;
 
 use std::sync::Arc;
 
@@ -51,6 +58,8 @@ pub struct Handlers {
     /// Turns of syncs that gather everything.
     pub(crate) whole_syncs: tokio::sync::Semaphore,
     pub(crate) auth: auth::Auth,
+    /// `rc_profile`
+    pub profile_lookups: ratelimiting::Ratelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
     /// `/versions` of users without features of their own.
@@ -62,6 +71,7 @@ impl Handlers {
         let keep = u64::try_from(config.server.caches.sync_response_cache_duration).unwrap_or_default();
         Self {
             auth: auth::Auth::new(&config),
+            profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),

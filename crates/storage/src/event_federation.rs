@@ -1,5 +1,9 @@
 //! Where a room's history was not fetched yet. Answers to `synapse/storage/databases/main/event_federation.py`.
 
+use std::sync::Arc;
+
+use myelin_model::{Direction, Event};
+
 use crate::{Storage, StorageError};
 
 /// `BACKFILL_EVENT_EXPONENTIAL_BACKOFF_MAXIMUM_DOUBLING_STEPS` and `…_STEP_MILLISECONDS`.
@@ -72,5 +76,50 @@ impl Storage {
         .fetch_all(self.pool())
         .await?;
         Ok(rows.into_iter().map(|(depth,)| depth).collect())
+    }
+
+    /// `get_event_id_for_timestamp`: the event of the room that is the next at or after a time in milliseconds, or at
+    /// or before it.
+    pub async fn get_event_id_for_timestamp(
+        &self,
+        room_id: &str,
+        timestamp: i64,
+        direction: Direction,
+    ) -> Result<Option<Arc<str>>, StorageError> {
+        let statement = match direction {
+            Direction::Backwards => {
+                "SELECT e.event_id FROM events AS e LEFT JOIN rejections AS r ON r.event_id = e.event_id
+                 WHERE e.room_id = $1 AND e.origin_server_ts <= $2 AND NOT e.outlier AND r.event_id IS NULL
+                 ORDER BY e.origin_server_ts DESC, e.topological_ordering DESC, e.stream_ordering DESC LIMIT 1"
+            }
+            Direction::Forwards => {
+                "SELECT e.event_id FROM events AS e LEFT JOIN rejections AS r ON r.event_id = e.event_id
+                 WHERE e.room_id = $1 AND e.origin_server_ts >= $2 AND NOT e.outlier AND r.event_id IS NULL
+                 ORDER BY e.origin_server_ts ASC, e.topological_ordering ASC, e.stream_ordering ASC LIMIT 1"
+            }
+        };
+        let row: Option<(String,)> =
+            sqlx::query_as(statement).bind(room_id).bind(timestamp).fetch_optional(self.pool()).await?;
+        Ok(row.map(|(event_id,)| event_id.into()))
+    }
+
+    /// `is_event_next_to_backward_gap` for who looks forwards, and `is_event_next_to_forward_gap` the other way round:
+    /// whether events that are not known here may lie on the near side of this one.
+    pub async fn is_event_next_to_gap(&self, event: &Event, direction: Direction) -> Result<bool, StorageError> {
+        let mut ids = vec![event.event_id.to_string()];
+        let statement = match direction {
+            Direction::Forwards => {
+                ids.extend(event.prev_event_ids().iter().map(ToString::to_string));
+                "SELECT EXISTS (SELECT 1 FROM event_backward_extremities WHERE room_id = $1 AND event_id = ANY($2))"
+            }
+            Direction::Backwards => {
+                "SELECT NOT EXISTS (SELECT 1 FROM event_forward_extremities WHERE room_id = $1 AND event_id = ANY($2))
+                     AND NOT EXISTS (SELECT 1 FROM event_edges AS e LEFT JOIN rejections AS r ON r.event_id = e.event_id
+                         WHERE e.prev_event_id = ANY($2) AND r.event_id IS NULL)"
+            }
+        };
+        let (next_to_gap,): (bool,) =
+            sqlx::query_as(statement).bind(&*event.room_id).bind(ids).fetch_one(self.pool()).await?;
+        Ok(next_to_gap)
     }
 }

@@ -20,14 +20,6 @@ const MAX_LIMIT: i64 = 1000;
 /// Elsewhere; who wants more is passed on.
 const MAX_NATIVE_LIMIT: i64 = 10_000;
 
-/// What of a room's settings this process cannot follow.
-async fn is_native(call: &Call, room_id: &str) -> Result<(), Refusal> {
-    if call.app.handlers.config.server.retention_enabled {
-        return Err(Refusal::PassOn("old messages are hidden by the room's retention"));
-    }
-    whole_state(call, room_id).await
-}
-
 /// `PaginationConfig.from_request`
 async fn pagination_config(call: &Call, limit: i64, direction: Direction) -> Result<PaginationConfig, Refusal> {
     let query = &call.query;
@@ -75,7 +67,7 @@ pub async fn messages(call: Call) -> Result<Answer, Refusal> {
     let config = pagination_config(&call, 10, Direction::Forwards).await?;
     let filter = event_filter(&call)?;
     let room_id = call.parameters.get("room_id");
-    is_native(&call, room_id).await?;
+    whole_state(&call, room_id).await?;
     let raw = call.query.has("raw") || filter.as_ref().is_some_and(|(_, federation)| *federation);
     let filter = filter.as_ref().map(|(filter, _)| filter);
     let request = MessagesRequest { requester: &requester, room_id, config: &config, filter, raw };
@@ -90,7 +82,7 @@ pub async fn context(call: Call) -> Result<Answer, Refusal> {
     let filter = event_filter(&call)?;
     let filter = filter.as_ref().map(|(filter, _)| filter);
     let (room_id, event_id) = (call.parameters.get("room_id"), call.parameters.get("event_id"));
-    is_native(&call, room_id).await?;
+    whole_state(&call, room_id).await?;
     let request = ContextRequest { requester: &requester, room_id, event_id, limit, filter };
     Ok(Answer::json(call.app.handlers.get_event_context(&request, now_ms()).await?))
 }
@@ -102,7 +94,7 @@ pub async fn relations(call: Call) -> Result<Answer, Refusal> {
     let recurse = call.query.boolean("recurse")?.unwrap_or_default()
         || call.query.boolean("org.matrix.msc3981.recurse")?.unwrap_or_default();
     let room_id = call.parameters.get("room_id");
-    is_native(&call, room_id).await?;
+    whole_state(&call, room_id).await?;
     let request = RelationsRequest {
         requester: &requester,
         room_id,
@@ -124,7 +116,7 @@ pub async fn threads(call: Call) -> Result<Answer, Refusal> {
     let participated = call.query.one_of("include", &["all", "participated"])? == Some("participated");
     let from = from.filter(|text| !text.is_empty()).map(threads_token).transpose()?;
     let room_id = call.parameters.get("room_id");
-    is_native(&call, room_id).await?;
+    whole_state(&call, room_id).await?;
     let request = ThreadsRequest { requester: &requester, room_id, participated, limit: limit_of(limit)?, from };
     Ok(Answer::json(call.app.handlers.get_threads(&request, now_ms()).await?))
 }
