@@ -27,7 +27,8 @@ const SETTINGS: &str = "
 caches: {sync_response_cache_duration: 0}
 public_baseurl: https://matrix.myelin.test/
 serve_server_wellknown: true
-experimental_features: {msc4222_enabled: true}
+include_profile_updates_in_sync: true
+experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true}
 password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}
 ";
 
