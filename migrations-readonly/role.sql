@@ -53,8 +53,9 @@ SELECT format('GRANT SELECT (timestamp, user_id) ON monthly_active_users TO %I',
 SELECT format('GRANT SELECT (room_id) ON partial_state_rooms TO %I', :'role') WHERE to_regclass('partial_state_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (enabled, feature, user_id) ON per_user_experimental_features TO %I', :'role') WHERE to_regclass('per_user_experimental_features') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (currently_active, last_active_ts, last_federation_update_ts, last_user_sync_ts, state, status_msg, stream_id, user_id) ON presence_stream TO %I', :'role') WHERE to_regclass('presence_stream') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (action, stream_id, user_id) ON profile_updates TO %I', :'role') WHERE to_regclass('profile_updates') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (avatar_url, displayname, fields, full_user_id, user_id) ON profiles TO %I', :'role') WHERE to_regclass('profiles') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (action, affected_fields, stream_id, user_id) ON profile_updates TO %I', :'role') WHERE to_regclass('profile_updates') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (stream_id, user_id) ON profile_updates_per_user TO %I', :'role') WHERE to_regclass('profile_updates_per_user') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (avatar_url, displayname, fields, full_user_id) ON profiles TO %I', :'role') WHERE to_regclass('profiles') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (actions, conditions, priority, priority_class, rule_id, user_name) ON push_rules TO %I', :'role') WHERE to_regclass('push_rules') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (enabled, rule_id, user_name) ON push_rules_enable TO %I', :'role') WHERE to_regclass('push_rules_enable') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id, user_id) ON push_rules_stream TO %I', :'role') WHERE to_regclass('push_rules_stream') IS NOT NULL \gexec
@@ -78,7 +79,7 @@ SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE t
 SELECT format('GRANT SELECT (event_id, state_key) ON state_events TO %I', :'role') WHERE to_regclass('state_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (prev_state_group, state_group) ON state_group_edges TO %I', :'role') WHERE to_regclass('state_group_edges') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group, state_key, type) ON state_groups_state TO %I', :'role') WHERE to_regclass('state_groups_state') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (event_id, room_id, stream_id) ON sticky_events TO %I', :'role') WHERE to_regclass('sticky_events') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, expires_at, instance_name, room_id, stream_id) ON sticky_events TO %I', :'role') WHERE to_regclass('sticky_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, stream_name) ON stream_positions TO %I', :'role') WHERE to_regclass('stream_positions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, room_id, stream_id, user_id) ON thread_subscriptions TO %I', :'role') WHERE to_regclass('thread_subscriptions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, stream_ordering, thread_id, topological_ordering) ON threads TO %I', :'role') WHERE to_regclass('threads') IS NOT NULL \gexec

@@ -149,18 +149,20 @@ fn sorted(values: &[Value]) -> Vec<Value> {
     values
 }
 
-/// Not by what depends on the moment: events sort by their id, presence by its user.
-fn sort_key(value: &Value) -> String {
+/// Not by what depends on the moment: events sort by their id, presence by its user. Of events without ids that are
+/// otherwise equal, the younger goes first.
+fn sort_key(value: &Value) -> (String, i64) {
     if let Some(id) = value["event_id"].as_str() {
-        return id.to_owned();
+        return (id.to_owned(), 0);
     }
     let kind = value["type"].as_str().filter(|kind| *kind == "m.presence");
     if let Some((_, sender)) = kind.zip(value["sender"].as_str()) {
-        return sender.to_owned();
+        return (sender.to_owned(), 0);
     }
+    let age = value["unsigned"]["age"].as_i64().unwrap_or_default();
     let mut value = value.clone();
     value.as_object_mut().into_iter().for_each(|event| drop(event.remove("unsigned")));
-    value.to_string()
+    (value.to_string(), age)
 }
 
 #[cfg(test)]

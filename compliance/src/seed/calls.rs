@@ -56,7 +56,7 @@ impl Seed {
         self.keep_event(by, &path, room, &format!("redaction of {event}"), &json!({"reason": "a test"}))
     }
 
-    fn keep_event(&mut self, by: &str, path: &str, room: &str, name: &str, content: &Value) -> Result<()> {
+    pub(super) fn keep_event(&mut self, by: &str, path: &str, room: &str, name: &str, content: &Value) -> Result<()> {
         let content = serde_json::from_str(&self.names.fill(&content.to_string())?)?;
         let answer = self.ask(by, "PUT", path, &content)?;
         self.names.set(&format!("{room}:{name}"), answer["event_id"].as_str().context("no event_id")?);

@@ -2,6 +2,7 @@
 //! Every phase ends with a token, `<since:…>`, for incremental syncs from there.
 
 mod calls;
+mod experimental;
 mod people;
 mod rooms;
 mod talk;
@@ -34,11 +35,16 @@ impl Seed {
         seed.admin(synapse).context("seed: admin")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
+        seed.invite_rules().context("seed: rules for invites")?;
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
+        seed.sticky().context("seed: sticky events")?;
         seed.mark("talk")?;
         seed.changes().context("seed: changes")?;
         seed.comings_and_goings().context("seed: comings and goings")?;
+        seed.sticky_for_newcomers().context("seed: later sticky events")?;
+        seed.invite_to("later invites").context("seed: later invites")?;
+        seed.profiles().context("seed: profiles")?;
         seed.mark("changes")?;
         seed.late_talk().context("seed: late talk")?;
         seed.mark("end")?;

@@ -13,6 +13,8 @@ pub fn rows() -> Vec<Row> {
         event("own message, other device", "general", "first").by("alice2"),
         event("state", "general", "name").by("bob").has("/unsigned/replaces_state"),
         event("state again", "general", "power2").by("bob").has("/unsigned/replaces_state"),
+        event("sticky", "busy", "sticks").by("bob").has("/unsigned/msc4354_sticky_duration_ttl_ms"),
+        event("sticky and redacted", "busy", "redacted-sticky").by("bob").has("/unsigned/redacted_by"),
         event("topic", "general", "topic").by("bob"),
         event("of an ignored user", "general", "of mallory").by("bob").status(404),
         event("of a banned user", "general", "of dave").by("bob"),

@@ -17,7 +17,7 @@ fn since(row: Row, since: &str) -> Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    let areas = [wrong(), users(), filters(), parameters(), chains(), to_device()];
+    let areas = [wrong(), users(), filters(), parameters(), chains(), to_device(), profiles()];
     areas.into_iter().flatten().collect()
 }
 
@@ -77,7 +77,7 @@ fn users() -> Vec<Row> {
     let mut rows = Vec::new();
     for user in [
         "bob", "alice", "carol", "erin", "dave", "frank", "grace", "guest", "puppet", "watcher", "judy", "ivan",
-        "mallory", "root",
+        "mallory", "root", "heidi",
     ] {
         rows.push(sync(&format!("initial by {user}"), user));
         for from in SINCES {
@@ -192,6 +192,31 @@ fn chains() -> Vec<Row> {
         rows.push(step(4, since(lazily("on to changes"), "changes")));
         rows.push(step(5, lazily("to the end").query("since", &format!("<chain:{user}4>"))));
     }
+    rows
+}
+
+/// Profiles of others, as the filter asks for them.
+fn profiles() -> Vec<Row> {
+    let fields = |ids: Value| json!({"org.matrix.msc4429.profile_fields": {"ids": ids}});
+    let mut rows = Vec::new();
+    for (name, ids) in
+        [("names", json!(["displayname"])), ("more", json!(["avatar_url", "my.field"])), ("no", json!([]))]
+    {
+        let mut lazy = fields(ids.clone());
+        lazy["room"] = json!({"state": {"lazy_load_members": true}, "timeline": {"limit": 3}});
+        for user in ["bob", "heidi"] {
+            for (how, filter) in [("", fields(ids.clone())), (", lazy", lazy.clone())] {
+                let filter = filter.to_string();
+                rows.push(sync(&format!("{name} profiles{how}, initial by {user}"), user).query("filter", &filter));
+                for from in SINCES {
+                    let name = format!("{name} profiles{how}, from {from} by {user}");
+                    rows.push(since(sync(&name, user).query("filter", &filter), from));
+                }
+            }
+        }
+    }
+    let bad = json!({"org.matrix.msc4429.profile_fields": {"ids": [1]}}).to_string();
+    rows.push(sync("profile fields that are none", "bob").query("filter", &bad).status(400));
     rows
 }
 

@@ -164,7 +164,7 @@ impl Shared {
             None => self.writer.wake_all(),
         }
         if !(wake.users.is_empty() && wake.rooms.is_empty()) {
-            self.writer.wake(&wake);
+            self.writer.wake(update.stream, &wake);
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use myelin_config::Server;
 use myelin_model::Event;
 use myelin_storage::pagination::EventFilter;
 use serde_json::{Map, Value};
@@ -27,6 +28,8 @@ pub struct FilterCollection {
     pub include_leave: bool,
     /// Each `event_fields` entry, split into its path.
     pub event_fields: Vec<Vec<String>>,
+    /// Of others, to be told of their changes (MSC4429).
+    pub profile_fields: Vec<String>,
     /// `event_format: federation`
     pub federation_format: bool,
 }
@@ -231,7 +234,16 @@ fn split_field(field: &str) -> Vec<String> {
 
 impl FilterCollection {
     /// Of a filter that `check_valid_filter` let pass.
-    pub fn new(json: &Value, msc3773: bool) -> Self {
+    pub fn new(json: &Value, server: &Server) -> Self {
+        let mut filter = Self::read(json, server.experimental.msc3773);
+        if server.include_profile_updates_in_sync {
+            let fields = json.get("org.matrix.msc4429.profile_fields").and_then(|fields| fields.get("ids"));
+            filter.profile_fields = texts(fields).unwrap_or_default();
+        }
+        filter
+    }
+
+    fn read(json: &Value, msc3773: bool) -> Self {
         let room = json.get("room");
         let read = |json| Filter::read(json, msc3773);
         let in_room = |key: &str| read(room.and_then(|room| room.get(key)));
@@ -246,6 +258,7 @@ impl FilterCollection {
             account_data: read(json.get("account_data")),
             include_leave: room.and_then(|room| room.get("include_leave")).and_then(Value::as_bool).unwrap_or(false),
             event_fields: texts(json.get("event_fields")).unwrap_or_default().iter().map(|f| split_field(f)).collect(),
+            profile_fields: Vec::new(),
             federation_format: json.get("event_format").is_some_and(|format| format == "federation"),
         }
     }
@@ -369,7 +382,7 @@ mod tests {
 
     fn kept(filter: &Value) -> Vec<String> {
         let mut items = vec![item("m.tag"), item("m.x"), item("org.y")];
-        FilterCollection::new(filter, false).filter_room_account_data(&mut items);
+        FilterCollection::read(filter, false).filter_room_account_data(&mut items);
         items.into_iter().map(|item| item.kind.to_string()).collect()
     }
 
@@ -387,10 +400,10 @@ mod tests {
     #[test]
     fn limits_are_counts() {
         for (given, expected) in [(json!(3), 3), (json!(2.9), 2), (json!(-1), 0), (json!(null), 10)] {
-            let filter = FilterCollection::new(&json!({"room": {"timeline": {"limit": given}}}), false);
+            let filter = FilterCollection::read(&json!({"room": {"timeline": {"limit": given}}}), false);
             assert_eq!(filter.timeline_limit(), expected, "{given}");
         }
-        assert_eq!(FilterCollection::new(&json!({}), false).timeline_limit(), 10);
+        assert_eq!(FilterCollection::read(&json!({}), false).timeline_limit(), 10);
     }
 
     #[test]

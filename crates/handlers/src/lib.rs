@@ -13,6 +13,7 @@ mod e2e_room_keys;
 pub mod event_json;
 pub mod filter;
 pub mod filtering;
+mod invite_rules;
 mod notifications;
 pub mod pagination;
 mod presence_duty;
@@ -54,6 +55,8 @@ pub struct Handlers {
     pub live: Reader,
     /// Which member events a device was already sent.
     pub lazy_members: sync::LazyLoadedMembers,
+    /// Which profile fields, for the same devices.
+    lazy_profile_fields: sections::profile_updates::LazyLoadedProfileFields,
     pub sync_responses: sync::SyncResponses,
     /// Turns of syncs that gather everything.
     pub(crate) whole_syncs: tokio::sync::Semaphore,
@@ -79,6 +82,7 @@ impl Handlers {
             storage,
             live,
             lazy_members: sync::LazyLoadedMembers::default(),
+            lazy_profile_fields: sections::profile_updates::LazyLoadedProfileFields::default(),
             whole_syncs: tokio::sync::Semaphore::new(sync::whole_syncs_at_once()),
             sync_responses: sync::responses(std::time::Duration::from_millis(keep)),
         }

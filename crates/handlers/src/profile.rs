@@ -1,14 +1,16 @@
 //! Profiles of local users. Answers to the reads in `synapse/handlers/profile.py` and `synapse/rest/client/profile.py`.
 
+use std::sync::Arc;
+
 use myelin_model::{MatrixError, Requester};
-use serde_json::{Map, Value};
+use myelin_storage::profile::Profile;
 
 use crate::{Handlers, Result};
 
 /// `MAX_CUSTOM_FIELD_LEN`, in bytes.
 const MAX_CUSTOM_FIELD_LEN: usize = 255;
-pub const DISPLAYNAME: &str = "displayname";
-pub const AVATAR_URL: &str = "avatar_url";
+const DISPLAYNAME: &str = "displayname";
+const AVATAR_URL: &str = "avatar_url";
 
 /// What a profile field may be called.
 pub fn check_field_name(name: &str) -> Result<()> {
@@ -47,40 +49,29 @@ impl Handlers {
         Ok(())
     }
 
-    /// `get_profile`, of a user of this server.
-    pub async fn get_profile(&self, user_id: &str) -> Result<Value> {
-        let profile = self.storage.get_profile(user_id).await?;
+    /// `get_profile`, of a user of this server: a JSON object.
+    pub async fn get_profile(&self, user_id: &str) -> Result<String> {
+        let profile = self.profile_of(user_id).await?;
         let profile = profile.ok_or_else(|| MatrixError::unknown(404, "No row found (profiles)"))?;
-        let mut told = Map::new();
-        for (name, value) in [(DISPLAYNAME, profile.displayname), (AVATAR_URL, profile.avatar_url)] {
-            if let Some(value) = value {
-                told.insert(name.to_owned(), value.into());
-            }
-        }
-        if let Some(fields) = profile.fields {
-            let fields: Map<String, Value> = serde_json::from_str(&fields).unwrap_or_default();
-            told.extend(fields);
-        }
-        if told.is_empty() {
+        if profile.is_empty() {
             return Err(no_profile());
         }
-        Ok(told.into())
+        serde_json::to_string(&profile).map_err(MatrixError::internal)
     }
 
-    /// One field of a local user's profile, in an object; a name or avatar that is not set leaves it empty.
-    pub async fn get_profile_field(&self, user_id: &str, localpart: &str, name: &str) -> Result<Value> {
-        let value = match name {
-            DISPLAYNAME | AVATAR_URL => {
-                let profile = self.storage.get_profile(user_id).await?.ok_or_else(no_profile)?;
-                let value = if name == DISPLAYNAME { profile.displayname } else { profile.avatar_url };
-                value.map(Value::from)
-            }
-            _ => {
-                let text = self.storage.get_profile_field(localpart, name).await?.ok_or_else(no_profile)?;
-                Some(serde_json::from_str(&text).map_err(MatrixError::internal)?)
-            }
-        };
-        Ok(value.map(|value| (name.to_owned(), value)).into_iter().collect::<Map<_, _>>().into())
+    /// One field of a local user's profile, in a JSON object; a name or avatar that is not set leaves it empty.
+    pub async fn get_profile_field(&self, user_id: &str, name: &str) -> Result<String> {
+        let mut profile = self.profile_of(user_id).await?.ok_or_else(no_profile)?;
+        profile.retain(|known, _| known == name);
+        if profile.is_empty() && !matches!(name, DISPLAYNAME | AVATAR_URL) {
+            return Err(no_profile());
+        }
+        serde_json::to_string(&profile).map_err(MatrixError::internal)
+    }
+
+    async fn profile_of(&self, user_id: &str) -> Result<Option<Profile>> {
+        let mut profiles = self.storage.get_profile_data_for_users(&[Arc::from(user_id)]).await?;
+        Ok(profiles.remove(user_id))
     }
 }
 

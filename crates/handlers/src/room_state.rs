@@ -79,6 +79,8 @@ impl Handlers {
     /// `create_config` with its defaults.
     pub(crate) async fn serialize_options<'a>(&self, requester: &'a Requester) -> Result<SerializeOptions<'a>> {
         let include_admin_metadata = self.storage.is_server_admin(&requester.user_id).await?;
-        Ok(SerializeOptions { requester: Some(requester), include_admin_metadata, ..SerializeOptions::default() })
+        let sticky_ttl = self.config.server.experimental.msc4354;
+        let requester = Some(requester);
+        Ok(SerializeOptions { requester, include_admin_metadata, sticky_ttl, ..SerializeOptions::default() })
     }
 }

@@ -177,8 +177,8 @@ impl Writer {
     }
 
     /// To be called once the position covers what happened: who is woken must find it.
-    pub fn wake(&self, wake: &Wake) {
-        self.shared.waiters.wake(wake);
+    pub fn wake(&self, stream: StreamName, wake: &Wake) {
+        self.shared.waiters.wake(stream, wake);
     }
 
     pub fn wake_all(&self) {
@@ -296,6 +296,11 @@ impl Reader {
         self.shared.waiters.users_and_rooms()
     }
 
+    /// How many users each stream woke so far, for the metric.
+    pub fn woken(&self) -> HashMap<StreamName, u64> {
+        self.shared.waiters.woken()
+    }
+
     /// Requests that wait now, for the metric.
     pub fn listeners(&self) -> usize {
         self.shared.waiters.len()
@@ -352,18 +357,20 @@ mod tests {
         let seen = listener.seen();
         writer.advance(StreamName::Events, "w1", 6);
         assert_eq!(listener.seen(), seen);
-        writer.wake(&Wake { rooms: vec![id("!r")], ..Wake::default() });
+        writer.wake(StreamName::Events, &Wake { rooms: vec![id("!r")], ..Wake::default() });
         assert_eq!(listener.wait(seen, Duration::from_secs(5)).await, Wakened::Woken);
         assert!(reader.current_token().room.position().covers("w1", 6));
+        writer.wake(StreamName::Receipts, &Wake { users: vec![id("@b:t")], ..Wake::default() });
+        assert_eq!(reader.woken(), HashMap::from([(StreamName::Events, 1), (StreamName::Receipts, 0)]));
     }
 
     #[tokio::test]
     async fn a_join_brings_the_room_to_open_requests() {
         let (writer, reader) = start();
         let mut listener = reader.listen(&id("@a:t"), Vec::new());
-        writer.wake(&Wake { joined: vec![(id("@a:t"), id("!new"))], ..Wake::default() });
+        writer.wake(StreamName::Events, &Wake { joined: vec![(id("@a:t"), id("!new"))], ..Wake::default() });
         let seen = listener.seen();
-        writer.wake(&Wake { rooms: vec![id("!new")], ..Wake::default() });
+        writer.wake(StreamName::Events, &Wake { rooms: vec![id("!new")], ..Wake::default() });
         assert_eq!(listener.wait(seen, Duration::from_secs(5)).await, Wakened::Woken);
         drop(listener);
         assert_eq!(reader.listeners(), 0);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use myelin_model::StreamName;
 use tokio::sync::watch;
 
 use crate::Wake;
@@ -28,6 +29,8 @@ struct Registry {
     users: HashMap<Arc<str>, User>,
     /// Only users with open requests.
     rooms: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// How many users each stream woke.
+    woken: HashMap<StreamName, u64>,
 }
 
 #[derive(Default)]
@@ -47,7 +50,7 @@ impl Waiters {
         stopping: watch::Receiver<bool>,
     ) -> Listener {
         let mut registry = waiters.registry();
-        let Registry { users, rooms } = &mut *registry;
+        let Registry { users, rooms, .. } = &mut *registry;
         let user = users.entry(Arc::clone(&user_id)).or_insert_with(|| User {
             count: watch::Sender::new(0),
             requests: 0,
@@ -63,10 +66,10 @@ impl Waiters {
         Listener { waiters: Arc::clone(waiters), user_id, count, stopping }
     }
 
-    pub fn wake(&self, wake: &Wake) {
+    pub fn wake(&self, stream: StreamName, wake: &Wake) {
         let mut registry = self.registry();
         for (user_id, room_id) in &wake.joined {
-            let Registry { users, rooms } = &mut *registry;
+            let Registry { users, rooms, .. } = &mut *registry;
             if let Some(user) = users.get_mut(user_id) {
                 user.rooms.insert(Arc::clone(room_id));
                 rooms.entry(Arc::clone(room_id)).or_default().insert(Arc::clone(user_id));
@@ -74,9 +77,16 @@ impl Waiters {
         }
         let in_rooms = wake.rooms.iter().filter_map(|room_id| registry.rooms.get(room_id)).flatten();
         let concerned: HashSet<&Arc<str>> = in_rooms.chain(&wake.users).collect();
+        let mut woken = 0;
         for user in concerned.into_iter().filter_map(|user_id| registry.users.get(user_id)) {
             user.count.send_modify(|count| *count += 1);
+            woken += 1;
         }
+        *registry.woken.entry(stream).or_default() += woken;
+    }
+
+    pub fn woken(&self) -> HashMap<StreamName, u64> {
+        self.registry().woken.clone()
     }
 
     pub fn wake_all(&self) {
@@ -96,7 +106,7 @@ impl Waiters {
 
     fn leave(&self, user_id: &Arc<str>) {
         let mut registry = self.registry();
-        let Registry { users, rooms } = &mut *registry;
+        let Registry { users, rooms, .. } = &mut *registry;
         let Some(user) = users.get_mut(user_id) else { return };
         user.requests -= 1;
         if user.requests > 0 {

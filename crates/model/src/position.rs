@@ -56,6 +56,15 @@ impl MultiWriterPosition {
         });
     }
 
+    /// This position as far as rows up to `last` are read: `advance_multiwriter_sharded_token_after_partial_read`.
+    #[must_use]
+    pub fn up_to(&self, last: i64) -> Self {
+        Self::new(
+            self.base.min(last),
+            self.writers.iter().map(|(name, position)| (Arc::clone(name), (*position).min(last))),
+        )
+    }
+
     /// Moves every writer to the further of the two positions.
     pub fn merge(&mut self, other: &Self) {
         let base = self.base.max(other.base);

@@ -32,6 +32,25 @@ pub enum StreamName {
 }
 
 impl StreamName {
+    /// Its `StreamKeyType`, as Python prints it in a label.
+    pub const fn key_type(self) -> &'static str {
+        match self {
+            Self::Presence => "StreamKeyType.PRESENCE",
+            Self::Typing => "StreamKeyType.TYPING",
+            Self::Receipts => "StreamKeyType.RECEIPT",
+            Self::PushRules => "StreamKeyType.PUSH_RULES",
+            Self::DeviceLists => "StreamKeyType.DEVICE_LIST",
+            Self::ToDevice => "StreamKeyType.TO_DEVICE",
+            Self::AccountData => "StreamKeyType.ACCOUNT_DATA",
+            Self::ProfileUpdates => "StreamKeyType.PROFILE_UPDATES",
+            Self::StickyEvents => "StreamKeyType.STICKY_EVENTS",
+            Self::ThreadSubscriptions => "StreamKeyType.THREAD_SUBSCRIPTIONS",
+            Self::UnPartialStatedRoom => "StreamKeyType.UN_PARTIAL_STATED_ROOMS",
+            // Nobody is woken by the rest.
+            _ => "StreamKeyType.ROOM",
+        }
+    }
+
     pub const ALL: [Self; 19] = [
         Self::Events,
         Self::Backfill,

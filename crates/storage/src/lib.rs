@@ -45,6 +45,7 @@ pub mod roommember;
 pub mod state;
 pub mod state_deltas;
 mod state_groups;
+pub mod sticky_events;
 pub mod stream;
 pub mod tables;
 mod user_caches;

@@ -6,7 +6,9 @@ pub mod device_lists;
 pub mod ephemeral;
 pub mod one_time_keys;
 mod presence;
+pub mod profile_updates;
 mod push_rules;
+mod sticky_events;
 mod to_device;
 pub mod unread;
 

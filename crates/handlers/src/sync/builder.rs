@@ -7,12 +7,14 @@ use std::sync::Arc;
 use myelin_live::Changed;
 use myelin_model::{Event, MatrixError, StreamToken};
 use myelin_storage::GetEvents;
+use myelin_storage::sticky_events::StickyEvents;
 
 use super::lazy::DeviceKey;
 use super::rooms::Rooms;
 use super::{SyncConfig, SyncResult};
 use crate::filter::FilterCollection;
 use crate::sections::device_lists::{self, DeviceLists};
+use crate::sections::profile_updates::ProfileUpdates;
 use crate::{Handlers, Result, now_ms};
 
 /// One look at a user's world, from `since` to `now`.
@@ -28,6 +30,8 @@ pub(super) struct Sync<'a> {
     pub forced_newly_joined: HashSet<Arc<str>>,
     /// The user's own membership events within the bounds, oldest first.
     pub membership_changes: Vec<Arc<Event>>,
+    /// New ones of the joined rooms.
+    pub sticky: StickyEvents,
 }
 
 impl<'a> Sync<'a> {
@@ -63,7 +67,7 @@ impl Handlers {
         // When presence was switched off, clients still have to learn that everybody is offline.
         let has_presence = presence.enabled || since.is_some_and(|since| since.presence < now.presence);
         let wants_presence = has_presence && !filter.blocks_all_presence();
-        let rooms = if filter.blocks_all_rooms() && !wants_presence && since.is_none() {
+        let rooms = if self.wants_no_rooms(config, since) {
             Rooms::default()
         } else {
             self.sync_rooms(&sync, data.rooms).await?
@@ -100,6 +104,7 @@ impl Handlers {
         }
         let (to_device, to_device_position) = self.to_device_for_sync(&config.requester, since, now).await?;
         let one_time_keys = self.one_time_keys(config).await?;
+        let profile_updates = self.profile_updates(&sync, &rooms).await?;
         Ok(SyncResult {
             next_batch: StreamToken {
                 to_device: to_device_position,
@@ -115,6 +120,7 @@ impl Handlers {
             to_device,
             device_lists,
             one_time_keys,
+            profile_updates,
         })
     }
 
@@ -155,17 +161,40 @@ impl Handlers {
             }
         }
         joined.retain(|room_id| !excluded.contains(room_id));
+        let nothing = HashSet::new();
+        let sticky_in = if self.wants_no_rooms(config, since) { &nothing } else { &joined };
+        let (sticky_events, sticky) = self.sticky_events_by_room(sticky_in, since, &now).await?;
         Ok(Sync {
             config,
             user_id,
             filter: &config.filter,
             since,
-            now,
+            now: StreamToken { sticky_events, ..now },
             joined_room_ids: joined,
             excluded_room_ids: excluded,
             forced_newly_joined,
             membership_changes: changes,
+            sticky,
         })
+    }
+
+    /// Rooms are also looked at for whose presence and devices are of interest.
+    fn wants_no_rooms(&self, config: &SyncConfig, since: Option<&StreamToken>) -> bool {
+        let has_presence = self.config.server.presence.enabled && !config.filter.blocks_all_presence();
+        since.is_none() && config.filter.blocks_all_rooms() && !has_presence
+    }
+
+    /// With the senders of a client that loads members lazily.
+    async fn profile_updates(&self, sync: &Sync<'_>, rooms: &Rooms) -> Result<ProfileUpdates> {
+        let mut senders = HashSet::new();
+        if sync.filter.lazy_load_members() {
+            let shown = rooms.joined.iter().map(|joined| &joined.room).chain(&rooms.archived);
+            let events = shown.flat_map(|room| &room.timeline.events).map(|visible| &visible.event);
+            let all = events.chain(&rooms.invited).chain(&rooms.knocked).map(|event| &event.sender);
+            senders.extend(all.filter(|sender| self.is_mine(sender)).cloned());
+        }
+        let bounds = (sync.since.map(|since| since.profile_updates), sync.now.profile_updates);
+        self.profile_updates_for_sync(&sync.device_key(), &sync.filter.profile_fields, &senders, bounds).await
     }
 
     async fn membership_changes(

@@ -1,6 +1,7 @@
 //! The JSON of an answer, written straight into a buffer. Answers to `encode_response` in
 //! `synapse/rest/client/sync.py`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use myelin_model::event::serialize::{EventFormat, SerializeOptions};
@@ -101,6 +102,13 @@ impl Handlers {
             }
             object.end();
         }
+        if !result.profile_updates.is_empty() {
+            let mut users = Object::begin(body.key("org.matrix.msc4429.users"));
+            for (user_id, fields) in &result.profile_updates {
+                users.value(user_id, &BTreeMap::from([("profile_updates", fields)]));
+            }
+            users.end();
+        }
         body.value("device_one_time_keys_count", &result.one_time_keys.counts);
         body.value("device_unused_fallback_key_types", &result.one_time_keys.unused_fallback_types);
         if !(result.joined.is_empty()
@@ -129,6 +137,12 @@ impl Handlers {
             for room in &result.joined {
                 let mut object = Object::begin(joined.key(&room.room.room_id));
                 self.encode_room(&mut object, config, &room.room, now_ms, options).await?;
+                if !room.sticky.is_empty() {
+                    let events: Vec<ToSerialize<'_>> =
+                        room.sticky.iter().map(|visible| (&visible.event, Some(&*visible.membership))).collect();
+                    let events = self.serialize_events(&events, now_ms, options, &Bundles::new()).await?;
+                    object.events("msc4354_sticky", &events);
+                }
                 self.encode_joined(&mut object, config, room);
                 object.end();
             }

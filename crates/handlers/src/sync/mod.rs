@@ -18,14 +18,16 @@ use myelin_live::Wakened;
 use myelin_model::state_filter::StateKey;
 use myelin_model::{Event, Requester, StreamName, StreamToken};
 
-pub use lazy::LazyLoadedMembers;
+pub use lazy::{DeviceKey, LazyLoadedMembers};
 pub use timeline::Timeline;
 
 use crate::filter::FilterCollection;
 use crate::sections::Item;
 use crate::sections::device_lists::DeviceLists;
 use crate::sections::one_time_keys::OneTimeKeys;
+use crate::sections::profile_updates::ProfileUpdates;
 use crate::sections::unread::RoomNotifCounts;
+use crate::visibility::VisibleEvent;
 use crate::{Handlers, Result};
 
 /// How long a token from a worker ahead of this one is waited for, as in `Notifier.wait_for_stream_token`.
@@ -70,6 +72,7 @@ pub struct SyncResult {
     pub to_device: Vec<Item>,
     pub device_lists: DeviceLists,
     pub one_time_keys: OneTimeKeys,
+    pub profile_updates: ProfileUpdates,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,8 @@ pub struct JoinedRoom {
     /// `{}` unless it was recomputed; `null` for a room without events.
     pub summary: serde_json::Value,
     pub unread: RoomNotifCounts,
+    /// Those that are not in the timeline.
+    pub sticky: Vec<VisibleEvent>,
 }
 
 /// What joined and left rooms have in common.
@@ -109,6 +114,7 @@ impl SyncResult {
             to_device: Vec::new(),
             device_lists: DeviceLists::default(),
             one_time_keys,
+            profile_updates: ProfileUpdates::new(),
         }
     }
 
@@ -123,6 +129,7 @@ impl SyncResult {
             && self.to_device.is_empty()
             && self.device_lists.changed.is_empty()
             && self.device_lists.left.is_empty()
+            && self.profile_updates.is_empty()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one room has to say. Answers to `_generate_room_entry` in `synapse/handlers/sync.py`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ pub(super) struct RoomData {
     pub ephemeral: Vec<Item>,
     /// With `m.tag`, when the tags changed.
     pub account_data: Vec<Item>,
+    /// Ids, oldest in their stream first.
+    pub sticky: Vec<Arc<str>>,
 }
 
 pub(super) enum Entry {
@@ -34,10 +37,10 @@ impl Handlers {
         mut entry: RoomEntry,
         data: RoomData,
     ) -> Result<Option<Entry>> {
-        let RoomData { mut ephemeral, mut account_data } = data;
+        let RoomData { mut ephemeral, mut account_data, sticky } = data;
         let always_include = sync.config.full_state;
         let full_state = sync.since.is_none() || entry.newly_joined || always_include;
-        let quiet = ephemeral.is_empty() && account_data.is_empty() && !full_state;
+        let quiet = ephemeral.is_empty() && account_data.is_empty() && sticky.is_empty() && !full_state;
         if quiet && entry.events.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
         }
@@ -55,7 +58,8 @@ impl Handlers {
         }
         sync.filter.filter_room_account_data(&mut account_data);
         sync.filter.filter_room_ephemeral(&entry.room_id, &mut ephemeral);
-        if timeline.events.is_empty() && account_data.is_empty() && ephemeral.is_empty() && !full_state {
+        let quiet = ephemeral.is_empty() && account_data.is_empty() && sticky.is_empty() && !full_state;
+        if quiet && timeline.events.is_empty() {
             return Ok(None);
         }
         let mut state = if entry.out_of_band {
@@ -72,8 +76,9 @@ impl Handlers {
         if !entry.joined {
             return Ok((!room.is_empty() || always_include).then_some(Entry::Archived(room)));
         }
-        let empty = room.is_empty() && ephemeral.is_empty();
-        let joined = JoinedRoom { room, ephemeral, summary, unread: RoomNotifCounts::default() };
+        let sticky = self.sticky_events_beside(&sync.user_id, sticky, &room.timeline).await?;
+        let empty = room.is_empty() && ephemeral.is_empty() && sticky.is_empty();
+        let joined = JoinedRoom { room, ephemeral, summary, unread: RoomNotifCounts::default(), sticky };
         Ok((!empty || always_include).then_some(Entry::Joined(joined)))
     }
 }

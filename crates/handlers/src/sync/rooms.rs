@@ -13,6 +13,7 @@ use myelin_model::{Event, RoomToken, StreamToken};
 use super::builder::Sync;
 use super::room_entry::{Entry, RoomData};
 use super::{ArchivedRoom, JoinedRoom};
+use crate::invite_rules::UnwantedInvites;
 use crate::sections::Item;
 use crate::{Handlers, Result};
 
@@ -77,7 +78,7 @@ impl Handlers {
             let ids: Vec<Arc<str>> = sync.joined_room_ids.iter().cloned().collect();
             self.ephemeral_by_room(&sync.user_id, &ids, sync.since, &sync.now).await?
         };
-        let idle = ephemeral.is_empty() && account_data.is_empty();
+        let idle = ephemeral.is_empty() && account_data.is_empty() && sync.sticky.is_empty();
         if idle && !sync.config.full_state && sync.since.is_some_and(|since| !self.may_rooms_have_changed(sync, since))
         {
             return Ok(Rooms::default());
@@ -86,10 +87,13 @@ impl Handlers {
             Some(since) => self.incremental_changes(sync, since).await?,
             None => self.initial_changes(sync).await?,
         };
+        let mut sticky = sync.sticky.clone();
+        sticky.extend(self.sticky_events_for_newly_joined_rooms(&changes.newly_joined, &sync.now).await?);
         let work = changes.entries.into_iter().map(|entry| {
             let data = RoomData {
                 ephemeral: ephemeral.remove(&entry.room_id).unwrap_or_default(),
                 account_data: account_data.remove(&entry.room_id).unwrap_or_default(),
+                sticky: sticky.remove(&entry.room_id).unwrap_or_default(),
             };
             self.room_entry(sync, entry, data).boxed()
         });
@@ -127,7 +131,7 @@ impl Handlers {
 
     async fn incremental_changes(&self, sync: &Sync<'_>, since: &StreamToken) -> Result<RoomChanges> {
         let mut changes = RoomChanges { newly_joined: sync.forced_newly_joined.clone(), ..RoomChanges::default() };
-        let ignored = self.storage.ignored_users(&sync.user_id).await?;
+        let unwanted = self.unwanted_invites(&sync.user_id).await?;
         let mut by_room: Vec<(Arc<str>, Vec<Arc<Event>>)> = Vec::new();
         for event in &sync.membership_changes {
             match by_room.iter_mut().find(|(room_id, _)| *room_id == event.room_id) {
@@ -136,7 +140,7 @@ impl Handlers {
             }
         }
         for (room_id, events) in by_room {
-            self.membership_change(sync, since, &room_id, &events, &ignored, &mut changes).await?;
+            self.membership_change(sync, since, &room_id, &events, &unwanted, &mut changes).await?;
         }
         self.joined_changes(sync, since, &mut changes).await?;
         Ok(changes)
@@ -149,7 +153,7 @@ impl Handlers {
         since: &StreamToken,
         room_id: &Arc<str>,
         events: &[Arc<Event>],
-        ignored: &HashSet<Arc<str>>,
+        unwanted: &UnwantedInvites,
         changes: &mut RoomChanges,
     ) -> Result<()> {
         fn membership(event: &Event) -> &str {
@@ -174,7 +178,7 @@ impl Handlers {
             changes.newly_left.insert(Arc::clone(room_id));
         }
         match membership(last_non_join) {
-            "invite" if !ignored.contains(&last_non_join.sender) => changes.invited.push(Arc::clone(last_non_join)),
+            "invite" if !unwanted.are_from(&last_non_join.sender) => changes.invited.push(Arc::clone(last_non_join)),
             "knock" => changes.knocked.push(Arc::clone(last_non_join)),
             _ => {}
         }
@@ -239,7 +243,7 @@ impl Handlers {
     }
 
     async fn initial_changes(&self, sync: &Sync<'_>) -> Result<RoomChanges> {
-        let ignored = self.storage.ignored_users(&sync.user_id).await?;
+        let unwanted = self.unwanted_invites(&sync.user_id).await?;
         let rooms = self.storage.get_rooms_for_local_user_where_membership_is(&sync.user_id, &MEMBERSHIPS).await?;
         let mut changes = RoomChanges::default();
         let (mut invites, mut knocks) = (Vec::new(), Vec::new());
@@ -251,7 +255,7 @@ impl Handlers {
             let own_leave = &*room.membership == "leave" && room.sender == sync.user_id;
             let (joined, end) = match &*room.membership {
                 "join" => (true, sync.now.clone()),
-                "invite" if ignored.contains(&room.sender) => continue,
+                "invite" if unwanted.are_from(&room.sender) => continue,
                 "invite" => {
                     invites.push(room.event_id);
                     continue;

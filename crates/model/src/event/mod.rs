@@ -33,6 +33,8 @@ pub struct Event {
     pub position: EventPosition,
     /// The top-level key in old rooms, `content.redacts` since version 11.
     pub redacts: Option<Arc<str>>,
+    /// How long every member is to see it (MSC4354), at most an hour.
+    pub sticky_duration_ms: Option<u32>,
     pub unsigned: Unsigned,
     pub internal: Arc<InternalMetadata>,
     pub rejected_reason: Option<Arc<str>>,

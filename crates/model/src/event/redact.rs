@@ -38,7 +38,15 @@ impl Event {
         let redacts = self.redacts.clone().filter(|_| v11);
         let keep = |key: &str| KEPT.contains(&key) || (!v11 && KEPT_BEFORE_V11.contains(&key));
         let text = self.text.pruned(&self.event_id, &content, redacts.as_deref(), keep);
-        Self { text, unsigned: self.unsigned.prune(), redacts, redacted_by, replaced: None, ..self.clone() }
+        Self {
+            text,
+            unsigned: self.unsigned.prune(),
+            redacts,
+            redacted_by,
+            replaced: None,
+            sticky_duration_ms: None,
+            ..self.clone()
+        }
     }
 
     fn pruned_content(&self) -> String {

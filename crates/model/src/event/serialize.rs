@@ -34,6 +34,8 @@ pub struct SerializeOptions<'a> {
     pub include_stripped_room_state: bool,
     /// The requester is a server admin.
     pub include_admin_metadata: bool,
+    /// Tell for how long an event still sticks (MSC4354).
+    pub sticky_ttl: bool,
     /// A filter's `event_fields`, split into their path.
     pub event_fields: Option<&'a [Vec<String>]>,
 }
@@ -207,6 +209,13 @@ fn unsigned<'a>(event: &'a Event, now_ms: i64, options: &SerializeOptions<'_>, e
         }
         if event.internal.policy_server_spammy {
             pieces.put("io.element.synapse.policy_server_spammy", Piece::Json("true"));
+        }
+    }
+    if let Some(duration) = event.sticky_duration_ms.filter(|_| options.sticky_ttl) {
+        // Its server may say that it was sent in the future.
+        let left = event.origin_server_ts.min(now_ms).saturating_add(duration.into()) - now_ms;
+        if left > 0 {
+            pieces.put("msc4354_sticky_duration_ttl_ms", Piece::Number(left));
         }
     }
     if let Some(membership) = extras.membership {

@@ -11,6 +11,8 @@ use super::{Event, InternalMetadata};
 use crate::position::EventPosition;
 use crate::room_version::RoomVersion;
 
+const LONGEST_STICKY_MS: u64 = 3_600_000;
+
 /// What `events`, `event_json`, `rooms` and `rejections` hold of one event.
 #[derive(Clone, Debug)]
 pub struct StoredEvent<'a> {
@@ -77,6 +79,7 @@ impl Event {
             depth: number(&keys, "depth"),
             position: stored.position,
             redacts,
+            sticky_duration_ms: keys.get("msc4354_sticky").and_then(|sticky| sticky_duration(sticky.get())),
             unsigned: Unsigned::new(unsigned),
             internal: Arc::new(internal),
             rejected_reason: stored.rejected_reason.map(Arc::from),
@@ -87,6 +90,12 @@ impl Event {
             event_id: stored.event_id,
         })
     }
+}
+
+/// `sticky_duration`
+fn sticky_duration(sticky: &str) -> Option<u32> {
+    let duration_ms: u64 = field(sticky, "duration_ms")?;
+    u32::try_from(duration_ms.min(LONGEST_STICKY_MS)).ok()
 }
 
 fn room_version(stored: &StoredEvent<'_>, kind: &str) -> Result<&'static RoomVersion, UnreadableEvent> {
@@ -134,6 +143,22 @@ fn number(keys: &RawKeys<'_>, key: &str) -> i64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_an_event_sticks() {
+        for (sticky, duration) in [
+            (r#"{"duration_ms":5000,"x":1}"#, Some(5000)),
+            (r#"{"duration_ms":0}"#, Some(0)),
+            (r#"{"duration_ms":99999999}"#, Some(3_600_000)),
+            (r#"{"duration_ms":-5}"#, None),
+            (r#"{"duration_ms":5000.7}"#, None),
+            (r#"{"duration_ms":true}"#, None),
+            ("{}", None),
+            ("5", None),
+        ] {
+            assert_eq!(sticky_duration(sticky), duration, "{sticky}");
+        }
+    }
 
     pub fn stored<'a>(json: &'a str, version: &'a str) -> StoredEvent<'a> {
         StoredEvent {

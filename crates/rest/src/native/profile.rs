@@ -26,15 +26,15 @@ fn check_user_id(user_id: &str) -> Result<(), MatrixError> {
     if is_valid_user_id(user_id) { Ok(()) } else { Err(MatrixError::invalid_param("Invalid user id")) }
 }
 
-/// The localpart of a user of this server, who may be asked for.
-async fn local<'a>(call: &Call, user_id: &'a str, requester: Option<&Requester>) -> Result<&'a str, Refusal> {
+/// A user of this server, whom the requester may ask for.
+async fn local(call: &Call, user_id: &str, requester: Option<&Requester>) -> Result<(), Refusal> {
     let handlers = &call.app.handlers;
     handlers.check_profile_query_allowed(user_id, requester).await?;
-    let (localpart, domain) = parse_user_id(user_id)?;
+    let (_, domain) = parse_user_id(user_id)?;
     if domain != handlers.config.server.server_name {
         return Err(Refusal::PassOn("another server has the profile"));
     }
-    Ok(localpart)
+    Ok(())
 }
 
 /// `GET /profile/{user_id}`
@@ -43,7 +43,7 @@ pub async fn profile(call: Call) -> Result<Answer, Refusal> {
     let user_id = call.parameters.get("user_id");
     check_user_id(user_id)?;
     local(&call, user_id, requester.as_ref()).await?;
-    Ok(Answer::value(&call.app.handlers.get_profile(user_id).await?))
+    Ok(Answer::json(call.app.handlers.get_profile(user_id).await?))
 }
 
 /// `GET /profile/{user_id}/{field_name}`
@@ -52,6 +52,6 @@ pub async fn field(call: Call) -> Result<Answer, Refusal> {
     let (user_id, name) = (call.parameters.get("user_id"), call.parameters.get("field_name"));
     check_user_id(user_id)?;
     check_field_name(name)?;
-    let localpart = local(&call, user_id, requester.as_ref()).await?;
-    Ok(Answer::value(&call.app.handlers.get_profile_field(user_id, localpart, name).await?))
+    local(&call, user_id, requester.as_ref()).await?;
+    Ok(Answer::json(call.app.handlers.get_profile_field(user_id, name).await?))
 }

@@ -17,8 +17,6 @@ use crate::query::python_int;
 
 /// A client asks again long before.
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);
-/// Switches that add to an answer what is not native.
-const NOT_NATIVE: [&str; 2] = ["msc4354_enabled", "msc4155_enabled"];
 
 /// `GET /sync`
 pub async fn sync(call: Call) -> Result<Answer, Refusal> {
@@ -36,12 +34,6 @@ pub async fn sync(call: Call) -> Result<Answer, Refusal> {
     let user_id = Arc::clone(&requester.user_id);
     let use_state_after = handlers.is_feature_enabled(&user_id, "msc4222").await?
         && call.query.boolean("org.matrix.msc4222.use_state_after")?.unwrap_or_default();
-    let server = &handlers.config.server;
-    if server.include_profile_updates_in_sync
-        || NOT_NATIVE.iter().any(|name| server.experimental.enabled.contains(*name))
-    {
-        return Err(Refusal::PassOn("an experimental feature adds to the answer"));
-    }
     // An answer to a first sync depends on who is ignored.
     let ignored = match since {
         None | Some("") => handlers.storage.latest_account_data_position(&user_id, "m.ignored_user_list").await,
@@ -98,5 +90,5 @@ async fn filter(call: &Call, user_id: &str, filter_id: Option<&str>) -> Result<F
             serde_json::from_str(&stored).map_err(MatrixError::internal)?
         }
     };
-    Ok(FilterCollection::new(&json, server.experimental.msc3773))
+    Ok(FilterCollection::new(&json, server))
 }

@@ -4,7 +4,7 @@
 use myelin_live::Reader;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 /// Read when asked for.
 pub struct Live {
@@ -13,13 +13,16 @@ pub struct Live {
     listeners: IntGauge,
     users: IntGauge,
     rooms: IntGauge,
+    woken: IntCounterVec,
 }
 
 impl Live {
     pub fn new(reader: &Reader) -> Result<Self, prometheus::Error> {
         let position = Opts::new("synapse_storage_stream_current_position", "The stream's position as seen here");
+        let woken = Opts::new("synapse_notifier_users_woken_by_stream_total", "Users whose requests ended their wait");
         Ok(Self {
             reader: reader.clone(),
+            woken: IntCounterVec::new(woken, &["stream"])?,
             position: IntGaugeVec::new(position, &["stream_name"])?,
             listeners: IntGauge::new("synapse_notifier_listeners", "Requests that wait for something new")?,
             users: IntGauge::new("synapse_notifier_users", "Users with such requests")?,
@@ -27,8 +30,8 @@ impl Live {
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 4] {
-        [&self.position, &self.listeners, &self.users, &self.rooms]
+    fn all(&self) -> [&dyn Collector; 5] {
+        [&self.position, &self.listeners, &self.users, &self.rooms, &self.woken]
     }
 }
 
@@ -40,6 +43,10 @@ impl Collector for Live {
     fn collect(&self) -> Vec<MetricFamily> {
         for (stream, position) in self.reader.positions() {
             self.position.with_label_values(&[stream.as_str()]).set(position);
+        }
+        for (stream, users) in self.reader.woken() {
+            let woken = self.woken.with_label_values(&[stream.key_type()]);
+            woken.inc_by(users.saturating_sub(woken.get()));
         }
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let (users, rooms) = self.reader.waiting();
