@@ -108,8 +108,8 @@ impl Storage {
     ) -> Result<Vec<UserPushAction>, StorageError> {
         type Row = (String, String, i64, i64, String, bool, Option<String>, Option<i64>);
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT a.event_id, a.room_id, a.stream_ordering, a.topological_ordering, a.actions, a.highlight = 1,
-                 a.profile_tag, e.received_ts
+            "SELECT a.event_id, a.room_id, a.stream_ordering, a.topological_ordering, a.actions,
+                 coalesce(a.highlight = 1, false), a.profile_tag, e.received_ts
              FROM event_push_actions AS a JOIN events AS e ON e.event_id = a.event_id
              WHERE a.user_id = $1 AND a.stream_ordering < $2 AND a.notif = 1 AND (NOT $3::boolean OR a.highlight = 1)
              ORDER BY a.stream_ordering DESC LIMIT $4",
