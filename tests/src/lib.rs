@@ -8,10 +8,10 @@ pub mod talker;
 pub mod through;
 
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use myelin_testkit::http;
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
@@ -33,9 +33,7 @@ pub fn start(synapse: &Synapse, name: &str, extra: &str) -> Result<(u16, Service
 
 /// The same on a port that `extra` may name.
 pub fn start_on(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result<(u16, Service)> {
-    let mut service = Service::start(name, &synapse.folder, command(synapse, name, port, extra)?)?;
-    service.wait_until(PATIENCE, || http::is_healthy(port))?;
-    Ok((port, service))
+    synapse.start_worker(name, port, command(synapse, name, port, extra)?)
 }
 
 /// Yaml of a listener for clients, and for who wants to know the metrics.
@@ -52,6 +50,16 @@ pub fn refusal(mut command: Command) -> Result<String> {
     let message = String::from_utf8_lossy(&stderr).into_owned();
     ensure!(status.code() == Some(1), "{status} instead of exit code 1: {message}");
     Ok(message)
+}
+
+/// Asks until it holds, and fails with `otherwise` when that takes too long.
+pub fn eventually(otherwise: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds()? {
+        ensure!(Instant::now() < deadline, "{otherwise}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Something that a running Synapse is needed for.

@@ -2,21 +2,28 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use myelin_testkit::http::Client;
 use myelin_testkit::program::program;
 use myelin_testkit::relay::Relay;
 use myelin_testkit::synapse::Synapse;
 use myelin_testkit::writers::SEPARATE;
 
+use crate::eventually;
 use crate::myelin::Myelin;
 use crate::talker::Talker;
 
 /// Conditions that a healthy system reaches in a second or two; generous, for the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long something cannot be reached; `MYELIN_FAULTS_AWAY` sets other seconds. Statements are tried again for half
+/// a minute.
+pub fn away() -> Duration {
+    let seconds = std::env::var("MYELIN_FAULTS_AWAY").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1))
+}
 
 pub struct Stage {
     pub synapse: Synapse,
@@ -57,19 +64,10 @@ impl Stage {
     }
 
     pub fn wait_for_listeners(&self, at_least: usize) -> Result<()> {
-        self.wait_for(|| Ok(self.listeners()? >= at_least), "the requests do not wait")
+        eventually("the requests do not wait", || Ok(self.listeners()? >= at_least))
     }
 
     pub fn wait_for_listeners_below(&self, limit: usize) -> Result<()> {
-        self.wait_for(|| Ok(self.listeners()? < limit), "requests of clients that went away still wait")
-    }
-
-    fn wait_for(&self, holds: impl Fn() -> Result<bool>, otherwise: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds()? {
-            ensure!(Instant::now() < deadline, "{otherwise}: {} listeners", self.listeners()?);
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        eventually("requests of clients that went away still wait", || Ok(self.listeners()? < limit))
     }
 }

@@ -95,7 +95,8 @@ fn told(reader: &Reader, said: &Said) -> Result<()> {
     if let Err(error) = reader.wait_until("all that was said", PATIENCE, |seen| seen.has(&said.must)) {
         let seen = reader.wait_until("anything", PATIENCE, |_| true)?;
         let missing: Vec<_> = said.must.iter().filter(|label| !seen.counts.contains_key(*label)).collect();
-        return Err(error.context(format!("of {} things {missing:?} are missing", said.must.len())));
+        let (said, last, since) = (said.must.len(), said.must.last(), seen.since);
+        return Err(error.context(format!("{missing:?} of {said} things until {last:?} are missing at {since}")));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What an operator sees of a running worker: TLS towards the other processes, metrics for Synapse's dashboard, the
 //! access log. Answers to `synapse/http/replicationagent.py`, `synapse/metrics/` and `synapse/http/site.py`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::certificate;
@@ -9,7 +9,7 @@ use myelin_testkit::http::{self, Client};
 use myelin_testkit::nginx;
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::synapse::Synapse;
-use myelin_tests::{Case, client_and_metrics, command, start_on};
+use myelin_tests::{Case, client_and_metrics, command, eventually, start_on};
 
 const CASES: [Case; 2] = [
     ("TLS towards the other processes", tls_towards_the_others),
@@ -107,11 +107,7 @@ fn tls_towards_the_others(synapse: &Synapse) -> Result<()> {
     ensure!(client.get("/_matrix/client/v3/sync?set_presence=unavailable&timeout=0")?.status == 200);
     let status = "/_matrix/client/v3/presence/@encrypted:myelin.test/status";
     let presence = || Client::new(synapse.port).with_token(&token).get(status)?.json();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while presence()?["presence"] != "unavailable" {
-        ensure!(Instant::now() < deadline, "the writer of presence was not told: {}", service.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    eventually("the writer of presence was not told", || Ok(presence()?["presence"] == "unavailable"))?;
     let seen = std::fs::read_to_string(folder.path().join("tls.d/access.log"))?;
     ensure!(seen.contains("POST /_synapse/replication/presence_set_state/%40encrypted%3Amyelin.test "), "{seen}");
 

@@ -14,7 +14,7 @@ use crate::apply::Update;
 use crate::positions::{Announced, Connection};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
-const MAX_RETRY: Duration = Duration::from_secs(5);
+const MAX_RETRY: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(crate) enum Line {

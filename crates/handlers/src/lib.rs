@@ -34,7 +34,8 @@ pub mod versions;
 pub mod visibility;
 pub mod voip;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use myelin_config::Config;
 use myelin_live::Reader;
@@ -155,8 +156,14 @@ const HEARD_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// Users seen and not yet told of; beyond, they are told of the next time.
 const SEEN: usize = 1_000;
 
-/// Milliseconds since the epoch, as ages count from.
+/// Milliseconds since the epoch, as ages count from: for what is told to others or compared with what they wrote.
 pub fn now_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Milliseconds since a moment of this process: for how long something lasts, as the clock of the wall may jump.
+fn elapsed_ms() -> i64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX)
 }

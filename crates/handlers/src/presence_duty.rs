@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ratelimiting::Ratelimiter;
-use crate::{Result, now_ms};
+use crate::{Result, elapsed_ms, now_ms};
 
 /// A device that stopped syncing is told of only if it does not come back meanwhile: `UPDATE_SYNCING_USERS`.
 const GRACE: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub struct PresenceDuty {
 struct State {
     /// Requests under way.
     syncing: HashMap<Device, u32>,
-    /// When they ended.
+    /// When they ended, as all times here by `elapsed_ms`.
     going_offline: HashMap<Device, i64>,
     /// What the writer was told last, and when.
     told: HashMap<Device, (String, i64)>,
@@ -97,7 +97,7 @@ impl PresenceDuty {
         unlimited: impl Future<Output = Result<bool>>,
     ) -> Result<Option<Syncing>> {
         let device: Device = (Arc::clone(&requester.user_id), requester.device_id.clone());
-        let now = now_ms();
+        let now = elapsed_ms();
         // The limit counts also what is not affected.
         let allowed = self.limiter.can_do_action(&device.0, now).is_ok();
         if set_presence == "offline" || !self.settings.tracked || !(allowed || unlimited.await?) {
@@ -191,7 +191,7 @@ impl PresenceDuty {
         let tell = async {
             loop {
                 tokio::select! {
-                    _ = tick.tick() => self.tell_of_the_gone(now_ms()).await,
+                    _ = tick.tick() => self.tell_of_the_gone(elapsed_ms()).await,
                     Ok(()) = connections.changed() => {
                         let count = *connections.borrow_and_update();
                         self.tell_of_the_present(count > 1).await;
@@ -234,7 +234,7 @@ impl PresenceDuty {
                 state.going_offline.remove(&device);
                 // The writer may let the user go offline; who comes back is to be told of again.
                 state.told.remove(&device);
-                room.send(&self.user_sync(&device, false, ended));
+                room.send(&self.user_sync(&device, false, now_ms() - (elapsed_ms() - ended)));
             }
         }
     }
@@ -285,7 +285,7 @@ impl Drop for Syncing {
         *requests -= 1;
         if *requests == 0 {
             state.syncing.remove(&self.device);
-            state.going_offline.insert(self.device.clone(), now_ms());
+            state.going_offline.insert(self.device.clone(), elapsed_ms());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use myelin_model::{MatrixError, Requester};
 
-use crate::{Handlers, Result, now_ms};
+use crate::{Handlers, Result, elapsed_ms};
 
 /// Users and addresses remembered by one limiter; beyond, it forgets all of them.
 const REMEMBERED: usize = 100_000;
@@ -32,7 +32,7 @@ impl Ratelimiter {
         Self { per_second, burst: burst as f64, buckets: Mutex::default() }
     }
 
-    /// `can_do_action`, which counts unless refused: then it says in how many milliseconds there is room again.
+    /// `can_do_action` at a time in milliseconds; it counts unless refused: then it says in how many milliseconds there is room again.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "milliseconds of a process' life")]
     pub fn can_do_action(&self, key: &str, now: i64) -> std::result::Result<(), i64> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl Handlers {
     /// `ratelimit`: 429 when there was too much of it. `key`: who counts when nobody is known to ask.
     pub async fn ratelimit(&self, limiter: &Ratelimiter, requester: Option<&Requester>, key: &str) -> Result<()> {
         let key = requester.map_or(key, |requester| &requester.user_id);
-        let Err(retry_after_ms) = limiter.can_do_action(key, now_ms()) else { return Ok(()) };
+        let Err(retry_after_ms) = limiter.can_do_action(key, elapsed_ms()) else { return Ok(()) };
         if let Some(requester) = requester
             && self.is_unlimited(requester).await?
         {

@@ -21,8 +21,11 @@ use crate::connector::{Connector, Versions, base_uri, connector, describe};
 /// Python quotes everything but these.
 const SAFE: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
-/// Waits before a process that could not be reached is tried again.
-const RETRIES: [u64; 6] = [1, 2, 4, 8, 16, 32];
+/// A process that could not be reached is tried again a second later than the time before, at most after so many
+/// seconds: it may be back at any moment, and all must be well within 5 s of it.
+const MAX_WAIT: u64 = 3;
+/// As long as Synapse, in seconds.
+const RETRY_FOR: u64 = 60;
 /// Tries of a request that was not answered in time.
 const TIMEOUTS: u32 = 10;
 const MAX_ANSWER: usize = 64 << 20;
@@ -147,10 +150,9 @@ impl Client {
         self.request(instance, Method::POST, &path(name, &args), Bytes::from(body.to_string())).await
     }
 
-    /// Tries until the process answers, within the bounds of `RETRIES` and `TIMEOUTS`.
+    /// Tries until the process answers, within the bounds of `RETRY_FOR` and `TIMEOUTS`.
     async fn request(&self, instance: &str, method: Method, path: &str, body: Bytes) -> Result<Value, HttpError> {
-        let mut waits = RETRIES.iter();
-        let mut timeouts = 0;
+        let (mut waited, mut timeouts) = (0, 0);
         loop {
             let (wait, reason) = match self.try_request(instance, method.clone(), path, body.clone()).await {
                 Ok(answer) => return Ok(answer),
@@ -159,7 +161,11 @@ impl Client {
                     timeouts += 1;
                     ((timeouts < TIMEOUTS).then_some(1), "no answer in time".to_owned())
                 }
-                Err(Failure::Connect(reason)) => (waits.next().copied(), reason),
+                Err(Failure::Connect(reason)) => {
+                    let wait = MAX_WAIT.min(waited + 1);
+                    waited += wait;
+                    ((waited <= RETRY_FOR).then_some(wait), reason)
+                }
             };
             let Some(wait) = wait else { return Err(unreachable(instance, reason)) };
             tracing::debug!("{instance} cannot be reached and will be tried again in {wait} s: {reason}");

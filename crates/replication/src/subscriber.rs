@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, watch};
 use crate::protocol::{Command, ParseError};
 use crate::redis::{CONNECT_WITHIN, Commands, FIRST_DELAY, Incoming, PING_EVERY, REPLY_WITHIN};
 
-const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Redis may be back at any moment, and all must be well within 5 s of it.
+const MAX_DELAY: Duration = Duration::from_secs(3);
 /// When nobody takes a line for so long, the connection is given up rather than to gather lines without bound;
 /// the next one begins with everybody's positions.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);

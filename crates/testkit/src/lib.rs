@@ -1,8 +1,10 @@
-//! Throw-away services for tests, the demo and benchmarks: the real Synapse, Postgres, Redis and nginx.
+//! Throw-away services for tests, the demo and benchmarks: the real Synapse, Postgres, Redis, nginx and haproxy.
 
 pub mod certificate;
+pub mod clock;
 pub mod database;
 pub mod folder;
+pub mod haproxy;
 pub mod http;
 pub mod nginx;
 pub mod packages;

@@ -15,10 +15,14 @@ const NEEDED: [(&str, &str); 6] = [
     ("openssl", "openssl"),
 ];
 
-/// Makes sure that every program is there.
-pub fn ensure() -> Result<()> {
+/// What only the tests need more.
+pub const FOR_TESTS: [(&str, &str); 2] = [("haproxy", "haproxy"), ("faketime", "faketime")];
+
+/// Makes sure that every program is there, and of `more`, too.
+pub fn ensure(more: &[(&str, &str)]) -> Result<()> {
+    let needed = [&NEEDED, more].concat();
     let mut missing: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+        needed.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
     if !has_venv() {
         missing.push("python3-venv");
     }

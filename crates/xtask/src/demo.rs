@@ -41,7 +41,7 @@ pub struct Stack {
 }
 
 fn show(once: bool) -> Result<Stack> {
-    packages::ensure()?;
+    packages::ensure(&[])?;
     python::interpreter()?;
     progress("building Myelin");
     // The debug build: it is a demonstration, not a benchmark.

@@ -14,7 +14,7 @@ pub fn run() -> Result<()> {
     cargo("format", &["fmt", "--all", "--check"])?;
     step("tidy", tidy::run)?;
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    step("packages", packages::ensure)?;
+    step("packages", || packages::ensure(&packages::FOR_TESTS))?;
     let python = python::interpreter()?;
     cargo("build", &["test", "--workspace", "--no-run"])?;
     // The binary that was built with the tests: a build of it alone would compile half of it again.

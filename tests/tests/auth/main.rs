@@ -3,13 +3,12 @@
 mod mas;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::Service;
 use myelin_testkit::synapse::Synapse;
-use myelin_tests::{Case, start};
+use myelin_tests::{Case, eventually, start};
 use serde_json::{Value, json};
 
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
@@ -88,12 +87,7 @@ fn accounts(synapse: &Synapse) -> Result<()> {
     let seen = "(SELECT string_agg(concat_ws(' ', user_id, access_token, ip, user_agent), ',' ORDER BY user_id, ip)
         FROM user_ips WHERE ip LIKE '203.%') = '@admin:myelin.test puppet 203.0.113.8 test/2,\
         @plain:myelin.test plain 203.0.113.7 test/1,@plain:myelin.test puppet 203.0.113.8 test/2'";
-    let start = Instant::now();
-    while let Err(error) = holds(synapse, seen) {
-        ensure!(start.elapsed() < Duration::from_secs(30), "who was seen was not told: {error}");
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    Ok(())
+    eventually("who was seen was not told", || Ok(holds(synapse, seen).is_ok()))
 }
 
 fn expired_accounts(synapse: &Synapse) -> Result<()> {

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use myelin_testkit::haproxy;
 use myelin_testkit::http::Client;
-use myelin_testkit::nginx;
+use myelin_tests::eventually;
 use myelin_tests::myelin::Myelin;
 use myelin_tests::repeated::{Repeated, end_all};
 use myelin_tests::stage::{PATIENCE, Stage};
@@ -22,7 +23,7 @@ pub const FAULTS: [Fault; 5] = [
     ("clients that do not read", slow_readers),
     ("large headers and bodies", large_requests),
     ("a flood of initial syncs", flood),
-    ("a rolling restart behind nginx", rolling_restart),
+    ("a rolling restart behind haproxy", rolling_restart),
     ("many idle long-polls", idle),
 ];
 
@@ -112,22 +113,22 @@ fn flood(stage: &mut Stage) -> Result<()> {
 
 fn rolling_restart(stage: &mut Stage) -> Result<()> {
     let mut second = Myelin::start(&stage.synapse, "myelin3", stage.synapse.redis.port, stage.synapse.postgres.port)?;
-    let upstreams = [("myelins", vec![stage.myelin.port, second.port])];
-    let nginx = nginx::in_front(&stage.synapse.folder, "rolling", &upstreams, &[], "myelins")?;
+    let proxy = haproxy::in_front(&stage.synapse.folder, "rolling", &[stage.myelin.port, second.port])?;
     let load = ["account/whoami", "joined_rooms", "sync?timeout=0", "sync?timeout=1"].map(|path| {
-        let client = Client::new(nginx.port).with_token(&stage.talker.bob_token);
+        let client = Client::new(proxy.port).with_token(&stage.talker.bob_token);
         Repeated::request(client, format!("/_matrix/client/v3/{path}"), Duration::from_millis(5))
     });
-    let restarted = stage.through(&[nginx.port], |stage, speech, _| {
+    let restarted = stage.through(&[proxy.port], |stage, speech, _| {
+        let all_up = || Ok(Client::new(proxy.port).get(haproxy::ALL_UP)?.status == 200);
         for _ in 0..2 {
             stage.myelin.end()?;
             stage.myelin.start_again(&stage.synapse)?;
-            speech.wait_rounds(2)?;
+            eventually("the first is not up again", all_up)?;
             second.end()?;
             second.start_again(&stage.synapse)?;
-            speech.wait_rounds(2)?;
+            eventually("the second is not up again", all_up)?;
         }
-        Ok(())
+        speech.wait_rounds(2)
     });
     println!("  {} requests while both were restarted twice", end_all(load)?);
     restarted

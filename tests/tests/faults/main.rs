@@ -1,6 +1,7 @@
 //! What breaks, while a client must read everything exactly once: Synapse with stream writers, and Myelin behind
 //! relays to Redis and Postgres. `MYELIN_FAULTS_ONLY` picks faults, `MYELIN_FAULTS_KEEP` keeps the logs. Each fault is followed by a quiet round, in which nothing but a wake-up can tell.
 
+mod clock;
 mod load;
 mod postgres;
 mod processes;
@@ -17,7 +18,7 @@ fn everything_arrives_once() -> Result<()> {
     // With the logs of all that runs.
     folder.disable_cleanup(std::env::var_os("MYELIN_FAULTS_KEEP").is_some());
     let mut stage = Stage::start(folder.path())?;
-    let faults: [&[Fault]; 4] = [&redis::FAULTS, &postgres::FAULTS, &processes::FAULTS, &load::FAULTS];
+    let faults: [&[Fault]; 5] = [&redis::FAULTS, &postgres::FAULTS, &processes::FAULTS, &clock::FAULTS, &load::FAULTS];
     let only = std::env::var("MYELIN_FAULTS_ONLY").unwrap_or_default();
     let mut failures = Vec::new();
     for (name, fault) in faults.concat().iter().filter(|(name, _)| name.contains(&only)) {

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use myelin_testkit::synapse::ROLE;
-use myelin_tests::stage::Stage;
+use myelin_tests::stage::{Stage, away};
 
 use crate::Fault;
-
-/// How long it cannot be reached; statements are tried again for half a minute.
-const AWAY: Duration = Duration::from_secs(1);
 
 pub const FAULTS: [Fault; 4] = [
     ("Postgres is restarted", restarted),
@@ -26,7 +23,7 @@ fn restarted(stage: &mut Stage) -> Result<()> {
 fn cut(stage: &mut Stage) -> Result<()> {
     stage.through(&[stage.myelin.port], |stage, _, _| {
         stage.postgres.cut();
-        thread::sleep(AWAY);
+        thread::sleep(away());
         stage.postgres.mend();
         Ok(())
     })
@@ -37,7 +34,7 @@ fn out_of_connections(stage: &mut Stage) -> Result<()> {
         let sql = |text: &str| stage.synapse.postgres.query("synapse", text);
         sql(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT 0"))?;
         sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'"))?;
-        thread::sleep(AWAY);
+        thread::sleep(away());
         sql(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1"))?;
         Ok(())
     })

@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::Client;
+use myelin_testkit::nginx;
 use myelin_testkit::process::accepts;
 use myelin_testkit::relay::Relay;
 use myelin_testkit::synapse::SERVER_NAME;
@@ -19,7 +20,7 @@ pub const FAULTS: [Fault; 7] = [
     ("the writer of typing is restarted", typing_restarted),
     ("an event persister is restarted", persister_restarted),
     ("Myelin is killed", killed),
-    ("two Myelins in turn", two_in_turn),
+    ("two Myelins in turn behind nginx", two_in_turn),
     ("a since from a worker that is ahead", from_ahead),
     ("SIGTERM", told_to_stop),
 ];
@@ -57,8 +58,9 @@ fn second(stage: &Stage, redis: u16) -> Result<Myelin> {
 
 fn two_in_turn(stage: &mut Stage) -> Result<()> {
     let second = second(stage, stage.synapse.redis.port)?;
-    let ports = [stage.myelin.port, second.port];
-    stage.through(&ports, |_, speech, _| speech.wait_rounds(15))
+    let upstreams = [("myelins", vec![stage.myelin.port, second.port])];
+    let proxy = nginx::in_front(&stage.synapse.folder, "turns", &upstreams, &[], "myelins")?;
+    stage.through(&[proxy.port], |_, speech, _| speech.wait_rounds(15))
 }
 
 /// The second Myelin hears nothing while the first moves on: a token of the first is waited for.

@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 
 use anyhow::{Result, ensure};
-use myelin_tests::stage::Stage;
+use myelin_tests::stage::{Stage, away};
 
 use crate::Fault;
 
@@ -39,6 +40,7 @@ fn out_of_reach(stage: &mut Stage) -> Result<()> {
     stage.through(&[stage.myelin.port], |stage, speech, _| {
         stage.redis.cut();
         speech.wait_rounds(5)?;
+        thread::sleep(away());
         stage.redis.mend();
         Ok(())
     })

@@ -4,14 +4,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{self, Client};
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
-use myelin_tests::{Case, command, refusal, start};
+use myelin_tests::{Case, command, eventually, refusal, start};
 use rustix::process::Signal;
 
 pub const CASES: [Case; 7] = [
@@ -131,18 +130,11 @@ fn log_configuration(synapse: &Synapse) -> Result<()> {
     std::fs::rename(&log, synapse.folder.join("old.log"))?;
     write("INFO")?;
     service.signal(Signal::HUP)?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !log.exists() || !lines()?.contains("log configuration read again") {
-        ensure!(Instant::now() < deadline, "the log was not reopened");
-        thread::sleep(Duration::from_millis(20));
-    }
+    eventually("the log was not reopened", || Ok(log.exists() && lines()?.contains("log configuration read again")))?;
     client.get("/_matrix/client/v3/unknown?access_token=secret")?;
     let access = format!("INFO|synapse.access.http.{port}|GET-");
-    while !lines()?.lines().any(|line| line.starts_with(&access) && line.contains("?access_token=<redacted> HTTP/1.1"))
-    {
-        ensure!(Instant::now() < deadline, "no access line: {}", lines()?);
-        thread::sleep(Duration::from_millis(20));
-    }
+    let redacted = |line: &str| line.starts_with(&access) && line.contains("?access_token=<redacted> HTTP/1.1");
+    eventually("no access line", || Ok(lines()?.lines().any(redacted)))?;
     ensure!(service.log().is_empty(), "stderr has lines, too: {}", service.log());
     Ok(())
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::Client;
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::synapse::{self, PASSWORD, Synapse};
-use myelin_tests::{Case, client_and_metrics, start_on};
+use myelin_tests::{Case, client_and_metrics, eventually, start_on};
 use serde_json::{Value, json};
 
 /// Requests that wait at once. Budgets are far below it.
@@ -128,16 +127,11 @@ fn text(value: &Value) -> Result<String> {
 
 /// Waits until `count` requests wait.
 fn until_waiting(counted: &Counted, count: usize) -> Result<()> {
-    let start = Instant::now();
-    loop {
+    eventually(&format!("{count} requests do not wait"), || {
         let metrics = counted.metrics()?;
         let line = metrics.lines().find(|line| line.starts_with(WAITERS)).context("no number of waiters")?;
-        if line.ends_with(&format!(" {count}")) {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < Duration::from_secs(20), "{line}");
-        thread::sleep(Duration::from_millis(20));
-    }
+        Ok(line.ends_with(&format!(" {count}")))
+    })
 }
 
 /// All wait; `act`; all have an answer that `shows` something. Returns where they are then.

@@ -16,7 +16,7 @@ use myelin_model::{MatrixError, Requester};
 use myelin_replication::connector::{Connector, Proxies, Versions, connector, describe};
 use serde::Deserialize;
 
-use crate::{Handlers, Result, now_ms};
+use crate::{Handlers, Result};
 
 const API: [&str; 2] = ["urn:matrix:client:api:*", "urn:matrix:org.matrix.msc2967.client:api:*"];
 const DEVICE: [&str; 2] = ["urn:matrix:client:device:", "urn:matrix:org.matrix.msc2967.client:device:"];
@@ -40,7 +40,6 @@ pub struct MasClient {
 struct Introspection {
     answer: Answer,
     retrieved: Instant,
-    retrieved_at_ms: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +93,7 @@ impl MasClient {
         }
         let ask = || async {
             let answer = tokio::time::timeout(TIMEOUT, self.ask(token)).await.map_err(|_| MasError::Timeout)??;
-            Ok(Arc::new(Introspection { answer, retrieved: Instant::now(), retrieved_at_ms: now_ms() }))
+            Ok(Arc::new(Introspection { answer, retrieved: Instant::now() }))
         };
         self.answers.get_or_load(Arc::from(token), ask).await
     }
@@ -124,8 +123,9 @@ impl MasClient {
 
 impl Introspection {
     fn is_active(&self) -> bool {
-        let expires_at = |seconds: i64| self.retrieved_at_ms.saturating_add(seconds.saturating_mul(1000));
-        self.answer.active && self.answer.expires_in.is_none_or(|seconds| now_ms() < expires_at(seconds))
+        let lasts =
+            |seconds: i64| u64::try_from(seconds).is_ok_and(|s| self.retrieved.elapsed() < Duration::from_secs(s));
+        self.answer.active && self.answer.expires_in.is_none_or(lasts)
     }
 
     fn scope(&self) -> BTreeSet<String> {

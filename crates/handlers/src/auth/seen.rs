@@ -3,6 +3,7 @@
 //! `synapse/storage/databases/main/client_ips.py`.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use myelin_caches::Cache;
 use myelin_model::Requester;
@@ -12,7 +13,7 @@ use super::Credentials;
 use crate::{Handlers, now_ms};
 
 /// A user, token and address are told once in this time: `LAST_SEEN_GRANULARITY`.
-const GRANULARITY_MS: i64 = 120_000;
+const GRANULARITY: Duration = Duration::from_mins(2);
 
 /// What is remembered of who was told.
 const CAPACITY: usize = 16 << 20;
@@ -31,14 +32,14 @@ pub struct UserSeen {
 type Key = (Arc<str>, Box<str>, Box<str>);
 
 pub struct SeenUsers {
-    last_seen: Cache<Key, i64>,
+    told: Cache<Key, Instant>,
     listener: OnceLock<mpsc::Sender<UserSeen>>,
 }
 
 impl Default for SeenUsers {
     fn default() -> Self {
-        let last_seen = Cache::new(CAPACITY, |(user, token, ip): &Key, _| user.len() + token.len() + ip.len() + 100);
-        Self { last_seen, listener: OnceLock::new() }
+        let told = Cache::new(CAPACITY, |(user, token, ip): &Key, _| user.len() + token.len() + ip.len() + 100);
+        Self { told, listener: OnceLock::new() }
     }
 }
 
@@ -68,9 +69,8 @@ impl Handlers {
         else {
             return;
         };
-        let last_seen = now_ms();
         let key: Key = (Arc::clone(user_id), token.into(), credentials.ip.into());
-        if self.auth.seen.last_seen.get(&key).is_some_and(|told| last_seen - told < GRANULARITY_MS) {
+        if self.auth.seen.told.get(&key).is_some_and(|told| told.elapsed() < GRANULARITY) {
             return;
         }
         let seen = UserSeen {
@@ -79,11 +79,11 @@ impl Handlers {
             ip: credentials.ip.to_owned(),
             user_agent: credentials.user_agent.to_owned(),
             device_id,
-            last_seen,
+            last_seen: now_ms(),
         };
         // A full queue: the next request tells.
         if listener.try_send(seen).is_ok() {
-            self.auth.seen.last_seen.insert(key, last_seen);
+            self.auth.seen.told.insert(key, Instant::now());
         }
     }
 }

@@ -160,13 +160,13 @@ async fn a_device_is_told_of_when_it_comes_and_when_it_has_gone() -> Result<()> 
     assert!(!second.told, "it was before");
     assert!(syncing(&duty, &d, "offline").await.is_none());
     drop(first);
-    duty.tell_of_the_gone(now_ms() + 60_000).await;
+    duty.tell_of_the_gone(elapsed_ms() + 60_000).await;
     drop(second);
     // It ended a moment ago; and a device that comes back in time was never away.
-    duty.tell_of_the_gone(now_ms()).await;
+    duty.tell_of_the_gone(elapsed_ms()).await;
     drop(syncing(&duty, &d, "unavailable").await.context("it counts")?);
     assert_eq!(set.told().await?, "unavailable", "only the change was told");
-    duty.tell_of_the_gone(now_ms() + 10_500).await;
+    duty.tell_of_the_gone(elapsed_ms() + 10_500).await;
     assert_eq!(set.user_sync().await?, (Some("D".to_owned()), false), "nothing was said in between");
     let _other = syncing(&duty, &requester(None), "online").await;
     assert_eq!(set.user_sync().await?, (None, true));

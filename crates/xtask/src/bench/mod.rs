@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Result<()> {
         std::process::exit(130);
     })
     .context("cannot catch Ctrl-C")?;
-    packages::ensure()?;
+    packages::ensure(&[])?;
     python::interpreter()?;
     dataset::get()?;
     if cfg!(debug_assertions) {
