@@ -32,7 +32,8 @@ impl Ratelimiter {
         Self { per_second, burst: burst as f64, buckets: Mutex::default() }
     }
 
-    /// `can_do_action` at a time in milliseconds; it counts unless refused: then it says in how many milliseconds there is room again.
+    /// `can_do_action` at a time in milliseconds. It counts unless it is refused: then it says in how many milliseconds
+    /// there is room again.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "milliseconds of a process' life")]
     pub fn can_do_action(&self, key: &str, now: i64) -> std::result::Result<(), i64> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
