@@ -26,17 +26,24 @@ SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_in_room_max_prun
 SELECT format('GRANT SELECT (stream_id) ON device_lists_outbound_pokes TO %I', :'role') WHERE to_regclass('device_lists_outbound_pokes') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_remote_pending TO %I', :'role') WHERE to_regclass('device_lists_remote_pending') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, user_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (device_id, display_name, hidden, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (device_id, display_name, hidden, ip, last_seen, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, key_id, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (first_message_index, forwarded_count, is_verified, room_id, session_data, session_id, user_id, version) ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (algorithm, auth_data, deleted, etag, user_id, version) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON erased_users TO %I', :'role') WHERE to_regclass('erased_users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, room_id) ON event_backward_extremities TO %I', :'role') WHERE to_regclass('event_backward_extremities') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, is_state, prev_event_id) ON event_edges TO %I', :'role') WHERE to_regclass('event_edges') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, last_attempt_ts, num_attempts, room_id) ON event_failed_pull_attempts TO %I', :'role') WHERE to_regclass('event_failed_pull_attempts') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, room_id) ON event_forward_extremities TO %I', :'role') WHERE to_regclass('event_forward_extremities') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, format_version, internal_metadata, json, room_id) ON event_json TO %I', :'role') WHERE to_regclass('event_json') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (highlight, notif, room_id, stream_ordering, thread_id, unread, user_id) ON event_push_actions TO %I', :'role') WHERE to_regclass('event_push_actions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, label) ON event_labels TO %I', :'role') WHERE to_regclass('event_labels') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (actions, event_id, highlight, notif, profile_tag, room_id, stream_ordering, thread_id, topological_ordering, unread, user_id) ON event_push_actions TO %I', :'role') WHERE to_regclass('event_push_actions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (last_receipt_stream_ordering, notif_count, room_id, stream_ordering, thread_id, unread_count, user_id) ON event_push_summary TO %I', :'role') WHERE to_regclass('event_push_summary') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_ordering) ON event_push_summary_stream_ordering TO %I', :'role') WHERE to_regclass('event_push_summary_stream_ordering') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, relates_to_id, relation_type) ON event_relations TO %I', :'role') WHERE to_regclass('event_relations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group) ON event_to_state_groups TO %I', :'role') WHERE to_regclass('event_to_state_groups') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (event_id, instance_name, origin_server_ts, outlier, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (contains_url, event_id, instance_name, origin_server_ts, outlier, received_ts, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, instance_name) ON ex_outlier_stream TO %I', :'role') WHERE to_regclass('ex_outlier_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (ignored_user_id, ignorer_user_id) ON ignored_users TO %I', :'role') WHERE to_regclass('ignored_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
@@ -59,8 +66,11 @@ SELECT format('GRANT SELECT (data, event_id, event_stream_ordering, instance_nam
 SELECT format('GRANT SELECT (event_id, recheck, redacts) ON redactions TO %I', :'role') WHERE to_regclass('redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, reason) ON rejections TO %I', :'role') WHERE to_regclass('rejections') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (account_data_type, content, room_id, stream_id, user_id) ON room_account_data TO %I', :'role') WHERE to_regclass('room_account_data') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (room_alias, server) ON room_alias_servers TO %I', :'role') WHERE to_regclass('room_alias_servers') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (room_alias, room_id) ON room_aliases TO %I', :'role') WHERE to_regclass('room_aliases') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (redact_end_ordering, redacting_event_id, room_id, user_id) ON room_ban_redactions TO %I', :'role') WHERE to_regclass('room_ban_redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (avatar_url, display_name, event_id, forgotten, membership, room_id, user_id) ON room_memberships TO %I', :'role') WHERE to_regclass('room_memberships') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, max_lifetime, room_id) ON room_retention TO %I', :'role') WHERE to_regclass('room_retention') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (content, room_id, tag, user_id) ON room_tags TO %I', :'role') WHERE to_regclass('room_tags') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, stream_id, user_id) ON room_tags_revisions TO %I', :'role') WHERE to_regclass('room_tags_revisions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
@@ -72,14 +82,17 @@ SELECT format('GRANT SELECT (event_id, state_group, state_key, type) ON state_gr
 SELECT format('GRANT SELECT (event_id, expires_at, instance_name, room_id, stream_id) ON sticky_events TO %I', :'role') WHERE to_regclass('sticky_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, stream_name) ON stream_positions TO %I', :'role') WHERE to_regclass('stream_positions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, room_id, stream_id, user_id) ON thread_subscriptions TO %I', :'role') WHERE to_regclass('thread_subscriptions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (room_id, stream_ordering, thread_id, topological_ordering) ON threads TO %I', :'role') WHERE to_regclass('threads') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, room_id, stream_ordering) ON timeline_gaps TO %I', :'role') WHERE to_regclass('timeline_gaps') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, rejection_status_changed, stream_id) ON un_partial_stated_event_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_event_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, room_id, stream_id) ON un_partial_stated_room_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_room_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (filter_id, filter_json, full_user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (filter_id, filter_json, full_user_id, user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (from_user_id, instance_name, stream_id, user_ids) ON user_signature_stream TO %I', :'role') WHERE to_regclass('user_signature_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (added_at, address, medium, user_id, validated_at) ON user_threepids TO %I', :'role') WHERE to_regclass('user_threepids') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_guest, locked, name, shadow_banned, suspended, user_type) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (presence_stream_id, user_id) ON users_to_send_full_presence_to TO %I', :'role') WHERE to_regclass('users_to_send_full_presence_to') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (lock_key, lock_name, write_lock) ON worker_read_write_locks TO %I', :'role') WHERE to_regclass('worker_read_write_locks') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') WHERE to_regclass('account_data_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_inbox_sequence TO %I', :'role') WHERE to_regclass('device_inbox_sequence') IS NOT NULL \gexec

@@ -62,7 +62,7 @@ impl Asker<'_> {
     /// Whether the right one answered, by the table of routes.
     pub fn wrong_answerer(&self, row: &Row, path: &str, myelin: &Answer) -> Option<Difference> {
         let native = is_native(myelin);
-        let expected = self.expects(&row.method, path);
+        let expected = if row.passed_on { Expected::PassedOn } else { self.expects(&row.method, path) };
         let right = expected == Expected::Either || native == (expected == Expected::Native);
         (!right).then(|| Difference {
             path: "answered by".to_owned(),

@@ -23,7 +23,7 @@ pub struct Row {
     pub by: By,
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
-    /// Guards the row itself: a request that fails by mistake would show nothing.
+    /// Guards the row itself: a request that fails by mistake would show nothing. 0: one of many, it may fail.
     pub status: u16,
     /// JSON pointers that Python's answer must have, for the same reason.
     pub has: Vec<String>,
@@ -31,6 +31,8 @@ pub struct Row {
     pub keep: Option<(String, String)>,
     /// Myelin is asked before Python: for requests that change something.
     pub myelin_first: bool,
+    /// Not answered by Myelin itself, though the route is.
+    pub passed_on: bool,
 }
 
 impl Row {
@@ -47,6 +49,7 @@ impl Row {
             has: Vec::new(),
             keep: None,
             myelin_first: false,
+            passed_on: false,
         }
     }
 
@@ -91,6 +94,10 @@ impl Row {
 
     pub fn myelin_first(self) -> Self {
         Self { myelin_first: true, ..self }
+    }
+
+    pub fn passed_on(self) -> Self {
+        Self { passed_on: true, ..self }
     }
 
     /// Path and query, with the names still in them.

@@ -29,8 +29,12 @@ const SETTINGS: &str = "
 caches: {sync_response_cache_duration: 0}
 public_baseurl: https://matrix.myelin.test/
 serve_server_wellknown: true
+turn_uris: ['turn:turn.myelin.test?transport=udp']
+turn_shared_secret: a-secret-for-tests
+retention: {enabled: true}
 include_profile_updates_in_sync: true
 experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true}
+password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}
 ";
 
 pub struct Stack {

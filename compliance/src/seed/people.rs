@@ -26,6 +26,9 @@ impl Seed {
         }
         let avatar = json!({"avatar_url": "mxc://myelin.test/abcdef"});
         self.ask("alice", "PUT", "v3/profile/<@alice>/avatar_url", &avatar)?;
+        for (field, value) in [("org.example.field", json!({"a": [1.5, "ä"]})), ("org.example.null", json!(null))] {
+            self.ask("carol", "PUT", &format!("v3/profile/<@carol>/{field}"), &json!({field: value}))?;
+        }
         for user in ["alice", "alice2", "bob"] {
             self.upload_keys(user, 1)?;
         }
@@ -39,6 +42,9 @@ impl Seed {
         let script = synapse.folder.join("admin.sql");
         std::fs::write(&script, format!("UPDATE users SET admin = 1 WHERE name = '{}';", self.names.get("@root")?))?;
         synapse.postgres.run_script("synapse", &script, &[])?;
+        let threepids = json!([{"medium": "email", "address": "alice@myelin.test"},
+            {"medium": "msisdn", "address": "491234567"}]);
+        self.ask("root", "PUT", "/_synapse/admin/v2/users/<@alice>", &json!({"threepids": threepids}))?;
         self.ask("root", "PUT", "/_synapse/admin/v2/users/<@locked>", &json!({"locked": true})).map(drop)
     }
 

@@ -15,6 +15,7 @@ impl Seed {
         }
         self.relations()?;
         self.settings()?;
+        self.backups()?;
         self.receipts()?;
         for number in 0..3 {
             self.send_to_device("alice", "bob", "bob", &json!({"number": number, "float": 1.5}))?;
@@ -33,6 +34,9 @@ impl Seed {
         for (by, name) in [("bob", "reply 1"), ("carol", "reply 2"), ("bob", "reply 3")] {
             self.relate(by, "threads", name, &thread, name)?;
         }
+        self.say("bob", "threads", "second root", "another thread")?;
+        let thread = json!({"rel_type": "m.thread", "event_id": "<threads:second root>"});
+        self.relate("alice", "threads", "second reply", &thread, "of another thread")?;
         let thread = json!({"rel_type": "m.thread", "event_id": "<threads:lonely root>"});
         self.relate("carol", "threads", "only reply", &thread, "will be redacted")?;
         let edit = json!({"rel_type": "m.replace", "event_id": "<threads:edited>"});
@@ -58,6 +62,11 @@ impl Seed {
     fn settings(&mut self) -> Result<()> {
         self.account_data("bob", "m.ignored_user_list", &json!({"ignored_users": {self.names.get("@mallory")?: {}}}))?;
         self.account_data("bob", "my.settings", &json!({"n": 12_345_678_901_234_567_u64, "f": 1.0, "t": "ä\u{2028}"}))?;
+        // Its messages are hidden at once, its state is not.
+        self.room("alice", "forgetful", &json!({"preset": "public_chat", "name": "Forgetful"}))?;
+        self.join("forgetful", &["bob"])?;
+        self.state("alice", "forgetful", "retention", "m.room.retention", &json!({"max_lifetime": 1}))?;
+        self.say("alice", "forgetful", "gone", "nobody reads this")?;
         self.account_data("bob", "my.deleted", &json!({}))?;
         self.room_account_data("bob", "general", "my.room", &json!({"colour": "red"}))?;
         self.room_account_data("bob", "general", "m.fully_read.not", &json!({}))?;
@@ -71,6 +80,21 @@ impl Seed {
         self.say("alice", "general", "cake", "there is cake, Bob")?;
         let state = json!({"topic": "of an ignored user"});
         self.state("alice", "general", "topic", "m.room.topic", &state)
+    }
+
+    /// Backups of room keys: bob has one with keys in it, carol an empty one after one that she deleted.
+    fn backups(&mut self) -> Result<()> {
+        let version = json!({"algorithm": "m.megolm_backup.v1", "auth_data": {"public_key": "abc", "n": 1.0}});
+        for user in ["bob", "carol", "carol"] {
+            self.ask(user, "POST", "v3/room_keys/version", &version)?;
+        }
+        self.ask("carol", "DELETE", "v3/room_keys/version/1", &json!({}))?;
+        for (room, session, is_verified) in [("general", "s1", true), ("general", "s2", false), ("busy", "s3", true)] {
+            let key = json!({"first_message_index": 1, "forwarded_count": 0, "is_verified": is_verified,
+                "session_data": {"ciphertext": "…", "float": 1.5}});
+            self.ask("bob", "PUT", &format!("v3/room_keys/keys/<{room}>/{session}?version=1"), &key)?;
+        }
+        Ok(())
     }
 
     fn receipts(&mut self) -> Result<()> {

@@ -28,6 +28,8 @@ pub fn rows() -> Vec<Row> {
         event("after leaving", "left", "after").by("bob").status(404),
         event("forgotten", "forgotten", "first").by("bob").status(404),
         event("of an erased user", "with nina", "of nina").by("bob"),
+        event("older than the room keeps", "forgetful", "gone").by("bob").status(404),
+        event("state older than the room keeps", "forgetful", "retention").by("bob"),
         event("restricted join", "restricted", "first").by("bob"),
         event("admin", "unnamed", "first").by("root").status(404),
         event("nobody", "general", "first").status(401),

@@ -1,14 +1,31 @@
 //! The table of requests, one file per area.
 
+mod account_data;
 mod bad_input;
 mod capabilities;
+mod context;
+mod devices;
+mod directory;
 mod event;
 mod filter;
 mod health;
 mod joined_rooms;
+mod login;
 mod members;
+mod messages;
+mod notifications;
+mod password_policy;
+mod presence;
+mod profile;
+mod push_rules;
+mod relations;
+mod room_keys;
 mod state;
 mod sync;
+mod threads;
+mod threepids;
+mod timestamp_to_event;
+mod turn_server;
 mod versions;
 mod well_known;
 mod whoami;
@@ -27,6 +44,23 @@ pub fn rows() -> Vec<Row> {
         members::rows(),
         state::rows(),
         event::rows(),
+        messages::rows(),
+        context::rows(),
+        relations::rows(),
+        threads::rows(),
+        account_data::rows(),
+        push_rules::rows(),
+        devices::rows(),
+        password_policy::rows(),
+        directory::rows(),
+        login::rows(),
+        notifications::rows(),
+        presence::rows(),
+        profile::rows(),
+        timestamp_to_event::rows(),
+        turn_server::rows(),
+        room_keys::rows(),
+        threepids::rows(),
         filter::rows(),
         bad_input::rows(),
         sync::rows(),

@@ -43,6 +43,10 @@ impl AppService {
     pub fn is_interested_in_user(&self, user_id: &str) -> bool {
         user_id == self.sender || matches(&self.namespaces.users, user_id)
     }
+
+    pub fn is_room_alias_in_namespace(&self, alias: &str) -> bool {
+        matches(&self.namespaces.aliases, alias)
+    }
 }
 
 fn matches(namespaces: &[Namespace], text: &str) -> bool {

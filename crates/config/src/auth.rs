@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use crate::error::ConfigError;
 use crate::mas::{self, Mas};
-use crate::section::Section;
+use crate::section::{Section, truthy};
 
 #[derive(Clone, Debug)]
 pub struct Auth {
@@ -22,6 +24,8 @@ pub struct Auth {
     /// Days by application service.
     pub mau_appservice_trial_days: BTreeMap<String, i64>,
     pub server_notices_mxid: Option<String>,
+    /// `password_config.policy`; empty unless it is enabled.
+    pub password_policy: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +60,15 @@ pub fn read(root: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Re
         mau_trial_days: root.integer("mau_trial_days")?.unwrap_or_default(),
         mau_appservice_trial_days,
         server_notices_mxid,
+        password_policy: read_password_policy(root)?,
     })
+}
+
+fn read_password_policy(root: &Section<'_>) -> Result<Map<String, Value>, ConfigError> {
+    match root.section("password_config")?.get("policy") {
+        Some(Value::Object(policy)) if policy.get("enabled").is_some_and(truthy) => Ok(policy.clone()),
+        _ => Ok(Map::new()),
+    }
 }
 
 /// `macaroon_secret_key`, `registration_shared_secret`, or something made of the signing key.

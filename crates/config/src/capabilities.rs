@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::error::ConfigError;
+use crate::mas;
 use crate::section::{Section, truthy};
 
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Capabilities {
     pub threepid_changes: bool,
     /// `login_via_existing_session`
     pub get_login_token: bool,
+    /// Single sign-on, a directory or the authentication service: `/login` has more to tell than is known here.
+    pub foreign_logins: bool,
     pub url_preview: bool,
     pub forget_on_leave: bool,
     pub max_event_delay_ms: i64,
@@ -41,6 +44,7 @@ pub fn read(root: &Section<'_>) -> Result<Capabilities, ConfigError> {
         set_avatar_url: root.flag("enable_set_avatar_url", true),
         threepid_changes: root.flag("enable_3pid_changes", !delegated),
         get_login_token: root.section("login_via_existing_session")?.flag("enabled", false),
+        foreign_logins: delegated || mas::foreign_logins(root)?.is_some(),
         url_preview: root.flag("url_preview_enabled", false),
         forget_on_leave: root.flag("forget_rooms_on_leave", false),
         max_event_delay_ms: root.duration_ms("max_event_delay_duration", 0)?,

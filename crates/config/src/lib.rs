@@ -13,9 +13,11 @@ mod files;
 mod ip_range;
 mod listener;
 mod mas;
+mod profile;
 mod roles;
 mod section;
 mod server;
+mod voip;
 mod worker;
 pub mod yaml;
 
@@ -30,7 +32,9 @@ pub use error::ConfigError;
 pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
-pub use server::{Caches, Experimental, Presence, Server};
+pub use profile::Profile;
+pub use server::{Caches, Experimental, Presence, Retention, Server};
+pub use voip::Voip;
 pub use worker::{InstanceLocation, Redis, StreamWriters, Worker};
 
 /// Everything Myelin needs to know, checked.
@@ -44,6 +48,8 @@ pub struct Config {
     pub auth: Auth,
     pub capabilities: Capabilities,
     pub discovery: Discovery,
+    pub profile: Profile,
+    pub voip: Voip,
     /// Settings that were read but have no effect here; logged once at start.
     pub warnings: Vec<String>,
 }
@@ -63,6 +69,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         auth: auth::read(&root, files.folder(), &mut warnings)?,
         capabilities: capabilities::read(&root)?,
         discovery: discovery::read(&root)?,
+        profile: profile::read(&root)?,
+        voip: voip::read(&root)?,
         warnings,
     })
 }

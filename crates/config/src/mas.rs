@@ -56,12 +56,9 @@ fn refuse_conflicts(root: &Section<'_>) -> Result<(), ConfigError> {
     if root.has("user_consent") {
         return Err(root.fault("user_consent", beside("user consent")));
     }
-    if let Some(key) = single_sign_on(root)? {
-        return Err(root.fault(key, beside("single sign-on")));
-    }
-    let ldap = root.section("ldap_config")?.flag("enabled", false).then_some("ldap_config");
-    if let Some(key) = ldap.or_else(|| root.flag("password_providers", false).then_some("password_providers")) {
-        return Err(root.fault(key, beside("a password provider")));
+    if let Some(key) = foreign_logins(root)? {
+        let is_provider = matches!(key, "ldap_config" | "password_providers");
+        return Err(root.fault(key, beside(if is_provider { "a password provider" } else { "single sign-on" })));
     }
     if root.flag("enable_registration_captcha", false) {
         return Err(root.fault("enable_registration_captcha", beside("a captcha")));
@@ -105,8 +102,8 @@ fn word(section: &Section<'_>, key: &str) -> Result<Option<bool>, ConfigError> {
     }
 }
 
-/// The key that turns some single sign-on on.
-fn single_sign_on(root: &Section<'_>) -> Result<Option<&'static str>, ConfigError> {
+/// The key that lets somebody else say who a user is: single sign-on, or a password provider.
+pub(crate) fn foreign_logins(root: &Section<'_>) -> Result<Option<&'static str>, ConfigError> {
     let saml2 = root.section("saml2_config")?;
     let has_provider = ["sp_config", "config_path"].iter().any(|key| saml2.flag(key, false));
     // An empty mapping is none.
@@ -117,6 +114,8 @@ fn single_sign_on(root: &Section<'_>) -> Result<Option<&'static str>, ConfigErro
         ("saml2_config", has_provider && saml2.flag("enabled", true)),
         ("cas_config", cas && root.section("cas_config")?.flag("enabled", true)),
         ("jwt_config", root.section("jwt_config")?.flag("enabled", false)),
+        ("ldap_config", root.section("ldap_config")?.flag("enabled", false)),
+        ("password_providers", root.flag("password_providers", false)),
     ];
     Ok(found.into_iter().find_map(|(key, on)| on.then_some(key)))
 }

@@ -31,11 +31,19 @@ pub struct Server {
     pub modules: Vec<String>,
     /// `matrix_authentication_service.enabled`.
     pub delegated_auth: bool,
-    pub retention_enabled: bool,
+    /// Messages are hidden when they are old.
+    pub retention: Option<Retention>,
     pub include_profile_updates_in_sync: bool,
     /// `push.enabled`: without it nothing is counted as unread.
     pub push_enabled: bool,
     pub rooms_to_exclude_from_presence: Vec<String>,
+}
+
+/// `retention`, when it is enabled.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// `default_policy.max_lifetime`: milliseconds, in rooms that do not say it themselves.
+    pub default_max_lifetime: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -129,7 +137,7 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
             .map_err(|_| root.fault("soft_file_limit", "must not be negative"))?,
         modules,
         delegated_auth: root.section("matrix_authentication_service")?.flag("enabled", false),
-        retention_enabled: root.section("retention")?.flag("enabled", false),
+        retention: read_retention(root)?,
         push_enabled: root.section("push")?.flag("enabled", true),
         rooms_to_exclude_from_presence: root.texts("rooms_to_exclude_from_presence")?,
         include_profile_updates_in_sync: root.flag("include_profile_updates_in_sync", false),
@@ -196,6 +204,19 @@ fn read_presence(root: &Section<'_>) -> Result<Presence, ConfigError> {
         last_active_granularity: presence.duration_ms("last_active_granularity", 60_000)?,
         per_user_rate: (rate.float_or("per_second", 0.1)?, rate.integer("burst_count")?.unwrap_or(1)),
     })
+}
+
+fn read_retention(root: &Section<'_>) -> Result<Option<Retention>, ConfigError> {
+    let retention = root.section("retention")?;
+    if !retention.flag("enabled", false) {
+        return Ok(None);
+    }
+    let policy = retention.section("default_policy")?;
+    let default_max_lifetime = match policy.get("max_lifetime") {
+        None => None,
+        Some(_) => Some(policy.duration_ms("max_lifetime", 0)?),
+    };
+    Ok(Some(Retention { default_max_lifetime }))
 }
 
 fn read_caches(root: &Section<'_>) -> Result<Caches, ConfigError> {

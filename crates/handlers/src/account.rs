@@ -1,7 +1,9 @@
-//! `/account/whoami`. Answers to `WhoamiRestServlet` in `synapse/rest/client/account.py`.
+//! `/account/whoami` and `/account/3pid`. Answers to `WhoamiRestServlet` and `ThreepidRestServlet` in `synapse/rest/client/account.py`.
 
 use myelin_model::Requester;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::{Handlers, Result};
 
 /// Application services have no device.
 pub fn whoami(requester: &Requester) -> Value {
@@ -12,4 +14,20 @@ pub fn whoami(requester: &Requester) -> Value {
         answer.insert("device_id".to_owned(), (**device_id).into());
     }
     Value::Object(answer)
+}
+
+impl Handlers {
+    /// `GET /account/3pid`
+    pub async fn threepids(&self, user_id: &str) -> Result<Value> {
+        let threepids = self.storage.user_get_threepids(user_id).await?;
+        let told = threepids.into_iter().map(|threepid| {
+            json!({
+                "medium": threepid.medium,
+                "address": threepid.address,
+                "validated_at": threepid.validated_at,
+                "added_at": threepid.added_at,
+            })
+        });
+        Ok(json!({ "threepids": told.collect::<Vec<_>>() }))
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use myelin_config::Server;
 use myelin_model::Event;
+use myelin_storage::pagination::EventFilter;
 use serde_json::{Map, Value};
 
 use crate::sections::Item;
@@ -85,6 +86,32 @@ struct Subject<'a, F> {
 }
 
 impl Filter {
+    /// The filter of `/messages` and `/context`, which stands alone.
+    pub fn new(json: &Map<String, Value>, msc3773: bool) -> Self {
+        Self::read(Some(&Value::Object(json.clone())), msc3773)
+    }
+
+    pub fn lazy_load_members(&self) -> bool {
+        self.lazy_load_members
+    }
+
+    /// `filter_to_clause`: what of it the database can tell.
+    pub fn to_event_filter(&self) -> EventFilter {
+        let only = |choice: &Choice| choice.only.clone().unwrap_or_default();
+        EventFilter {
+            types: only(&self.types),
+            not_types: self.types.not.clone(),
+            senders: only(&self.senders),
+            not_senders: self.senders.not.clone(),
+            rooms: only(&self.rooms),
+            not_rooms: self.rooms.not.clone(),
+            contains_url: self.contains_url == Some(true),
+            labels: only(&self.labels),
+            related_by_senders: self.related_by_senders.clone(),
+            related_by_rel_types: self.related_by_rel_types.clone(),
+        }
+    }
+
     fn read(json: Option<&Value>, msc3773: bool) -> Self {
         let empty = Map::new();
         let json = json.and_then(Value::as_object).unwrap_or(&empty);
@@ -323,8 +350,14 @@ impl Handlers {
         section: &Filter,
         mut events: Vec<Arc<Event>>,
     ) -> Result<Vec<Arc<Event>>> {
-        events.retain(|event| room.wants_event(event) && section.wants_event(event));
-        let (senders, rel_types) = (&section.related_by_senders, &section.related_by_rel_types);
+        events.retain(|event| room.wants_event(event));
+        self.filter_events(section, events).await
+    }
+
+    /// `Filter.filter`
+    pub async fn filter_events(&self, filter: &Filter, mut events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>> {
+        events.retain(|event| filter.wants_event(event));
+        let (senders, rel_types) = (&filter.related_by_senders, &filter.related_by_rel_types);
         if !(events.is_empty() || senders.is_empty() && rel_types.is_empty()) {
             let ids: Vec<Arc<str>> = events.iter().map(|event| Arc::clone(&event.event_id)).collect();
             let related: HashSet<Arc<str>> = self.storage.events_have_relations(&ids, senders, rel_types).await?;

@@ -254,6 +254,14 @@ pub fn check_valid_filter(filter: &Map<String, Value>) -> Result<()> {
     }
 }
 
+/// Whether the filter of `/messages` or `/context`, which Synapse does not check, has the types that it should have:
+/// what Python makes of others cannot be told.
+pub fn has_types_of_event_filter(filter: &Map<String, Value>) -> bool {
+    let mut check = Check::default();
+    check.properties(filter, ROOM_EVENT_FILTER);
+    check.faults.iter().all(|fault| fault.keyword != "type")
+}
+
 /// `set_timeline_upper_limit`, which comes before the check: what has no place for a limit is an uncaught
 /// exception in Synapse.
 pub fn set_timeline_upper_limit(filter: &mut Map<String, Value>, upper: i64) -> Result<()> {

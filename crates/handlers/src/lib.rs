@@ -3,24 +3,36 @@
 //! Architecture invariant: no axum types here, and no SQL.
 
 pub mod account;
+mod account_data;
 pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
+mod devices;
+mod directory;
+mod e2e_room_keys;
 pub mod event_json;
 pub mod filter;
 pub mod filtering;
 mod invite_rules;
+mod notifications;
+pub mod pagination;
 mod presence_duty;
+pub mod profile;
 mod python_text;
+pub mod ratelimiting;
 pub mod relations;
+pub mod room_context;
 pub mod room_event;
 pub mod room_members;
+pub mod room_relations;
 pub mod room_state;
 pub mod sections;
 pub mod stream_token;
 pub mod sync;
+mod timestamp_lookup;
 pub mod versions;
 pub mod visibility;
+pub mod voip;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -50,6 +62,8 @@ pub struct Handlers {
     /// Turns of syncs that gather everything.
     pub(crate) whole_syncs: tokio::sync::Semaphore,
     pub(crate) auth: auth::Auth,
+    /// `rc_profile`
+    pub profile_lookups: ratelimiting::Ratelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
     /// `/versions` of users without features of their own.
@@ -61,6 +75,7 @@ impl Handlers {
         let keep = u64::try_from(config.server.caches.sync_response_cache_duration).unwrap_or_default();
         Self {
             auth: auth::Auth::new(&config),
+            profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::ratelimiting::Ratelimiter;
 use crate::{Result, elapsed_ms, now_ms};
 
 /// A device that stopped syncing is told of only if it does not come back meanwhile: `UPDATE_SYNCING_USERS`.
@@ -26,7 +27,7 @@ const TELL_WITHIN: Duration = Duration::from_secs(10);
 const TELLING: usize = 256;
 /// The last word must not hold up the end of the process.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
-/// Users and devices remembered for the limits; beyond, old ones are forgotten.
+/// Devices of which is remembered what was told; beyond, old ones are forgotten.
 const REMEMBERED: usize = 100_000;
 
 type Device = (Arc<str>, Option<Arc<str>>);
@@ -39,6 +40,8 @@ pub struct PresenceDuty {
     /// Stands for this process; a new one with every start.
     instance_id: String,
     settings: Presence,
+    /// Counts also what does not affect presence.
+    limiter: Ratelimiter,
     state: Mutex<State>,
     telling: Arc<Semaphore>,
     /// The writer was not told the last time: warned of once.
@@ -53,15 +56,8 @@ struct State {
     going_offline: HashMap<Device, i64>,
     /// What the writer was told last, and when.
     told: HashMap<Device, (String, i64)>,
-    limits: HashMap<Arc<str>, Bucket>,
     /// CLEAR_USER_SYNC is the last word of this process.
     ended: bool,
-}
-
-/// `Ratelimiter`: actions that have not leaked out yet.
-struct Bucket {
-    actions: f64,
-    since_ms: i64,
 }
 
 /// Keeps a device syncing until it is dropped.
@@ -81,6 +77,7 @@ impl PresenceDuty {
             writer: config.worker.stream_writers.presence.clone(),
             instance_id: letters.collect(),
             settings: config.server.presence.clone(),
+            limiter: Ratelimiter::new(config.server.presence.per_user_rate),
             state: Mutex::default(),
             telling: Arc::new(Semaphore::new(TELLING)),
             failing: AtomicBool::new(false),
@@ -102,7 +99,7 @@ impl PresenceDuty {
         let device: Device = (Arc::clone(&requester.user_id), requester.device_id.clone());
         let now = elapsed_ms();
         // The limit counts also what is not affected.
-        let allowed = self.state().may_act(&device.0, self.settings.per_user_rate, now);
+        let allowed = self.limiter.can_do_action(&device.0, now).is_ok();
         if set_presence == "offline" || !self.settings.tracked || !(allowed || unlimited.await?) {
             return Ok(None);
         }
@@ -265,26 +262,6 @@ impl PresenceDuty {
 }
 
 impl State {
-    /// `can_do_action`; `rate` is actions per second and burst.
-    fn may_act(&mut self, user_id: &Arc<str>, (per_second, burst): (f64, i64), now: i64) -> bool {
-        if self.limits.len() >= REMEMBERED {
-            self.limits.clear();
-        }
-        let bucket = self.limits.entry(Arc::clone(user_id)).or_insert(Bucket { actions: 0.0, since_ms: now });
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a process' life")]
-        let leaked = (now - bucket.since_ms) as f64 / 1000.0 * per_second;
-        if bucket.actions - leaked < 0.0 {
-            *bucket = Bucket { actions: 0.0, since_ms: now };
-        }
-        let level = (bucket.actions - leaked).max(0.0);
-        #[expect(clippy::cast_precision_loss, reason = "a burst is small")]
-        let allowed = level <= burst as f64 - 1.0;
-        if allowed {
-            bucket.actions += 1.0;
-        }
-        allowed
-    }
-
     /// Whether the writer should be told, which is then remembered as done.
     fn is_news(&mut self, device: &Device, presence: &str, now: i64, interval: i64) -> bool {
         if self.told.get(device).is_some_and(|(known, at)| known == presence && now - at < interval) {

@@ -7,7 +7,8 @@ use myelin_model::state_filter::{MEMBER, StateFilter, StateKey, StateMap};
 use myelin_model::{Event, MatrixError};
 use myelin_storage::GetEvents;
 
-use crate::{Handlers, Result};
+use crate::event_json::ToSerialize;
+use crate::{Handlers, Result, now_ms};
 
 pub const HISTORY_VISIBILITY: &str = "m.room.history_visibility";
 const JOIN_RULES: &str = "m.room.join_rules";
@@ -19,6 +20,12 @@ pub struct VisibleEvent {
     pub event: Arc<Event>,
     /// The user's own membership after the event (MSC4115).
     pub membership: Arc<str>,
+}
+
+impl VisibleEvent {
+    pub fn to_serialize(&self) -> ToSerialize<'_> {
+        (&self.event, Some(&self.membership))
+    }
 }
 
 /// From the least to the most restrictive.
@@ -113,10 +120,14 @@ impl Handlers {
         let (states, loaded) = self.deciding_state(user_id, &events).await?;
         let ignored = self.storage.ignored_users(user_id).await?;
         let erased = self.storage.are_users_erased(events.iter().map(|event| Arc::clone(&event.sender))).await?;
+        let oldest = self.oldest_shown(&events).await?;
         let (nothing, keys) = (StateMap::new(), Keys::of(user_id));
         let mut visible = Vec::with_capacity(events.len());
         for event in events {
             if never_sent(&event) || (!event.is_state() && ignored.contains(&event.sender)) {
+                continue;
+            }
+            if !event.is_state() && oldest.get(&event.room_id).is_some_and(|oldest| event.origin_server_ts < *oldest) {
                 continue;
             }
             let state = states.get(&event.event_id);
@@ -154,6 +165,18 @@ impl Handlers {
                 || (config.return_policy_server_spammy_events && event.internal.policy_server_spammy)
         };
         Ok(events.into_iter().filter(keep).collect())
+    }
+
+    /// By room, before which time nothing is shown but state: `get_retention_policy_for_room`.
+    async fn oldest_shown(&self, events: &[Arc<Event>]) -> Result<HashMap<Arc<str>, i64>> {
+        let Some(retention) = &self.config.server.retention else { return Ok(HashMap::new()) };
+        let rooms: HashSet<Arc<str>> = events.iter().map(|event| Arc::clone(&event.room_id)).collect();
+        let lifetimes = self.storage.get_max_lifetimes(rooms).await?;
+        let now = now_ms();
+        let oldest = |(room_id, lifetime): (Arc<str>, Option<i64>)| {
+            Some((room_id, now.saturating_sub(lifetime.or(retention.default_max_lifetime)?)))
+        };
+        Ok(lifetimes.into_iter().filter_map(oldest).collect())
     }
 
     /// The state after each event as far as visibility depends on it, with its events.

@@ -7,6 +7,7 @@
 //! seeing the seed; unlike SipHash it does not claim to hide the seed from somebody who measures millions of look-ups
 //! of keys of his choice. What that would gain him is slow requests, and his requests are limited.
 
+pub mod direction;
 pub mod error;
 pub mod event;
 pub mod identifiers;
@@ -19,6 +20,7 @@ pub mod state_filter;
 pub mod stream;
 pub mod token;
 
+pub use direction::Direction;
 pub use error::MatrixError;
 pub use event::Event;
 pub use initial::{InitialPosition, InitialPositions};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::Event;
 use crate::position::MultiWriterPosition;
 
 /// Table `instance_map`: tokens name a writer by its id there.
@@ -66,6 +67,16 @@ impl RoomToken {
             Self::Live(position) => position.clone(),
             Self::Topological { stream, .. } => (*stream).into(),
         }
+    }
+
+    /// The token at an event, from which paginating backwards starts with the event itself.
+    pub fn at(event: &Event) -> Self {
+        Self::Topological { depth: event.depth, stream: event.position.stream }
+    }
+
+    /// `is_before_or_eq`, which looks at the order of arrival alone.
+    pub fn is_before_or_eq(&self, other: &Self) -> bool {
+        self.position().at_most(&other.position())
     }
 
     pub fn parse(text: &str, instances: &Instances) -> Result<Self, TokenError> {
@@ -175,6 +186,27 @@ impl StreamToken {
             out.push_str(newer);
         }
         Ok(out)
+    }
+
+    /// `START`: before everything. Where only the room's part counts, the others are left at this.
+    pub fn start() -> Self {
+        Self {
+            room: RoomToken::Live(0.into()),
+            presence: 0,
+            typing: 0,
+            receipt: 0.into(),
+            account_data: 0,
+            push_rules: 0,
+            to_device: 0,
+            device_list: 0.into(),
+            groups: 0,
+            un_partial_stated_rooms: 0,
+            thread_subscriptions: 0,
+            sticky_events: 0.into(),
+            quarantined_media: 0.into(),
+            profile_updates: 0,
+            newer: None,
+        }
     }
 
     /// This token with another room part, as `prev_batch` and `/messages` want it.

@@ -89,9 +89,9 @@ impl Query {
         Err(MatrixError::invalid_param(error))
     }
 
-    /// `parse_json`. Synapse: the value is percent-decoded a second time.
+    /// `parse_json(encoding="utf-8")`. Synapse: the value is percent-decoded a second time.
     pub fn json(&self, name: &str) -> Result<Option<Value>, MatrixError> {
-        let Some(text) = self.string(name)? else { return Ok(None) };
+        let Some(text) = self.utf8_string(name)? else { return Ok(None) };
         let text = percent_decode(text.as_bytes()).decode_utf8_lossy();
         let error = || MatrixError::not_json(format!("Query parameter {name} must be a valid JSON object"));
         body::python_json(&text).map(Some).ok_or_else(error)

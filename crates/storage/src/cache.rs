@@ -78,7 +78,7 @@ const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_w
 const MAX_WARNED: usize = 1_000;
 
 /// Functions of Synapse that are cached there and not here: nothing to do, and nothing to warn of.
-const NOT_CACHED_HERE: [&str; 67] = [
+const NOT_CACHED_HERE: [&str; 66] = [
     "_get_bare_e2e_cross_signing_keys",
     "_get_cached_user_device",
     "_get_current_state_event_id",
@@ -116,7 +116,6 @@ const NOT_CACHED_HERE: [&str; 67] = [
     "get_number_joined_users_in_room",
     "get_partial_rooms",
     "get_relations_for_event",
-    "get_retention_policy_for_room",
     "get_room_encryption",
     "get_room_type",
     "get_room_version_id",
@@ -230,6 +229,7 @@ impl Storage {
             "get_room_summary",
             "get_room_type",
             "get_room_encryption",
+            "get_retention_policy_for_room",
         ] {
             self.forget(name, &[room_id]);
         }

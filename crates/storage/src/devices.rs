@@ -9,7 +9,37 @@ pub struct Device {
     pub display_name: Option<String>,
 }
 
+/// A device as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnDevice {
+    pub device_id: String,
+    pub display_name: Option<String>,
+    /// Milliseconds since the epoch.
+    pub last_seen: Option<i64>,
+    pub ip: Option<String>,
+}
+
 impl Storage {
+    /// `get_devices_by_user` and `get_last_client_ip_by_device` in one; of all devices, or of one.
+    pub async fn get_devices_by_user(
+        &self,
+        user_id: &str,
+        device_id: Option<&str>,
+    ) -> Result<Vec<OwnDevice>, StorageError> {
+        type Row = (String, Option<String>, Option<i64>, Option<String>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT device_id, display_name, last_seen, ip FROM devices
+             WHERE user_id = $1 AND hidden = FALSE AND ($2::text IS NULL OR device_id = $2)",
+        )
+        .bind(user_id)
+        .bind(device_id)
+        .fetch_all(self.pool())
+        .await?;
+        let device =
+            |(device_id, display_name, last_seen, ip): Row| OwnDevice { device_id, display_name, last_seen, ip };
+        Ok(rows.into_iter().map(device).collect())
+    }
+
     /// `get_device`: hidden ones, which stand for cross-signing keys, are none.
     pub async fn get_device(&self, user_id: &str, device_id: &str) -> Result<Option<Arc<Device>>, StorageError> {
         let load = || async {

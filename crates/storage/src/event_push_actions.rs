@@ -109,7 +109,57 @@ const UNREAD: &str = "WITH base AS (
      WHERE a.stream_ordering > counted.position OR a.highlight = 1 AND a.stream_ordering > counted.receipt
      GROUP BY b.n, a.thread_id";
 
+/// `UserPushAction`
+#[derive(Clone, Debug)]
+pub struct UserPushAction {
+    pub event_id: Arc<str>,
+    pub room_id: String,
+    pub stream: i64,
+    pub depth: i64,
+    /// JSON; the usual ones are stored as nothing.
+    pub actions: String,
+    pub is_highlight: bool,
+    pub profile_tag: Option<String>,
+    pub received_ts: Option<i64>,
+}
+
 impl Storage {
+    /// `get_push_actions_for_user`: the newest first, of those before the position `before`.
+    pub async fn get_push_actions_for_user(
+        &self,
+        user_id: &str,
+        before: Option<i64>,
+        limit: i64,
+        only_highlight: bool,
+    ) -> Result<Vec<UserPushAction>, StorageError> {
+        type Row = (String, String, i64, i64, String, bool, Option<String>, Option<i64>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT a.event_id, a.room_id, a.stream_ordering, a.topological_ordering, a.actions,
+                 coalesce(a.highlight = 1, false), a.profile_tag, e.received_ts
+             FROM event_push_actions AS a JOIN events AS e ON e.event_id = a.event_id
+             WHERE a.user_id = $1 AND a.stream_ordering < $2 AND a.notif = 1 AND (NOT $3::boolean OR a.highlight = 1)
+             ORDER BY a.stream_ordering DESC LIMIT $4",
+        )
+        .bind(user_id)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(only_highlight)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        let action =
+            |(event_id, room_id, stream, depth, actions, is_highlight, profile_tag, received_ts): Row| UserPushAction {
+                event_id: event_id.into(),
+                room_id,
+                stream,
+                depth,
+                actions,
+                is_highlight,
+                profile_tag,
+                received_ts,
+            };
+        Ok(rows.into_iter().map(action).collect())
+    }
+
     /// `get_unread_event_push_actions_by_room_for_user`, of many rooms at once.
     pub async fn get_unread_event_push_actions_by_room_for_user(
         &self,

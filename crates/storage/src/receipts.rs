@@ -48,7 +48,37 @@ impl Receipts {
 /// The room and after which position of its receipts.
 type Key = (Arc<str>, i64);
 
+/// Of a user's rooms: where in depth and in arrival the latest receipt stands.
+pub type ReceiptPlaces = HashMap<String, (i64, i64)>;
+
 impl Storage {
+    /// `get_receipts_for_user_with_orderings`, of public and private read receipts.
+    pub async fn get_receipts_for_user_with_orderings(&self, user_id: &str) -> Result<ReceiptPlaces, StorageError> {
+        let mut places = ReceiptPlaces::new();
+        for receipt_type in ["m.read", "m.read.private"] {
+            let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+                "SELECT r.room_id, e.topological_ordering, e.stream_ordering
+                 FROM receipts_linearized AS r
+                 JOIN events AS e ON e.room_id = r.room_id AND e.event_id = r.event_id
+                 WHERE r.user_id = $1 AND r.receipt_type = $2",
+            )
+            .bind(user_id)
+            .bind(receipt_type)
+            .fetch_all(self.pool())
+            .await?;
+            // Synapse: of several in a room, for its threads, the one that comes last stands.
+            let of_type: ReceiptPlaces =
+                rows.into_iter().map(|(room_id, depth, stream)| (room_id, (depth, stream))).collect();
+            for (room_id, place) in of_type {
+                let known = places.entry(room_id).or_insert(place);
+                if known.1 < place.1 {
+                    *known = place;
+                }
+            }
+        }
+        Ok(places)
+    }
+
     /// `get_linearized_receipts_for_rooms`, before they are merged: those in (`lower`, `upper`].
     ///
     /// Remembered by lower bound: whoever is woken together has it in common. A later receipt makes the room stale

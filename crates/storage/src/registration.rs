@@ -55,7 +55,27 @@ type UserRow = (
     Option<bool>,
 );
 
+/// `ThreepidResult`; times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threepid {
+    pub medium: String,
+    pub address: String,
+    pub validated_at: i64,
+    pub added_at: i64,
+}
+
 impl Storage {
+    /// `user_get_threepids`
+    pub async fn user_get_threepids(&self, user_id: &str) -> Result<Vec<Threepid>, StorageError> {
+        let rows: Vec<(String, String, i64, i64)> =
+            sqlx::query_as("SELECT medium, address, validated_at, added_at FROM user_threepids WHERE user_id = $1")
+                .bind(user_id)
+                .fetch_all(self.pool())
+                .await?;
+        let threepid = |(medium, address, validated_at, added_at)| Threepid { medium, address, validated_at, added_at };
+        Ok(rows.into_iter().map(threepid).collect())
+    }
+
     /// `get_user_by_access_token`.
     pub async fn get_user_by_access_token(&self, token: &str) -> Result<Option<Arc<TokenLookupResult>>, StorageError> {
         let load = || async {

@@ -1,6 +1,9 @@
-//! Limits of single users. Answers to `get_ratelimit_for_user` in `synapse/storage/databases/main/room.py`.
+//! Limits of single users, and how long rooms keep messages. Answers to `get_ratelimit_for_user` and
+//! `get_retention_policy_for_room` in `synapse/storage/databases/main/room.py`.
 
 use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::{Storage, StorageError};
 
@@ -17,5 +20,30 @@ impl Storage {
             Ok(row.map(|(messages_per_second,)| messages_per_second.unwrap_or_default()))
         };
         self.accounts().ratelimits.get_or_load(Arc::from(user_id), load).await
+    }
+
+    /// The `max_lifetime` of `get_retention_policy_for_room`, in milliseconds, as each room itself says it.
+    pub async fn get_max_lifetimes(
+        &self,
+        room_ids: HashSet<Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, Option<i64>>, StorageError> {
+        let load = |storage: Self, room_ids: Vec<Arc<str>>| async move {
+            let ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
+            let rows: Vec<(String, Option<i64>)> = sqlx::query_as(
+                "SELECT r.room_id, r.max_lifetime FROM room_retention AS r
+                 JOIN current_state_events AS c ON c.event_id = r.event_id AND c.room_id = r.room_id
+                 WHERE r.room_id = ANY($1)",
+            )
+            .bind(ids)
+            .fetch_all(storage.pool())
+            .await?;
+            let found: HashMap<String, Option<i64>> = rows.into_iter().collect();
+            let of = |id: Arc<str>| {
+                let lifetime = found.get(&*id).copied().flatten();
+                (id, lifetime)
+            };
+            Ok(room_ids.into_iter().map(of).collect())
+        };
+        self.caches().max_lifetime.get_many(room_ids, self, load).await
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct RoomCaches {
     pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
     /// All of them: they are few.
     pub(crate) partial_state: Arc<Cache<(), Arc<HashSet<Arc<str>>>>>,
+    /// `max_lifetime` of a room's `m.room.retention`.
+    pub(crate) max_lifetime: Arc<Loader<Arc<str>, Option<i64>>>,
     pub(crate) references: Arc<Loader<Arc<str>, References>>,
     pub(crate) edits: Arc<Loader<Arc<str>, Option<Arc<str>>>>,
     pub(crate) threads: Arc<Loader<Arc<str>, Option<ThreadSummary>>>,
@@ -53,6 +55,7 @@ impl RoomCaches {
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             partial_state: Arc::new(Cache::new(ids, |(), rooms| 64 + rooms.len() * 64)),
+            max_lifetime: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             references: Arc::new(Loader::new(ids, |_, list: &References| 100 + list.len() * 150)),
             edits: Arc::new(Loader::new(ids, |_, _| 200)),
             threads: Arc::new(Loader::new(ids, |_, _| 200)),
@@ -76,6 +79,7 @@ impl RoomCaches {
         registry.register("is_partial_state_room", move |_| partial_state.clear());
         by_key(registry, "_get_state_group_for_event", &self.state_group_of);
         by_key(registry, "is_user_erased", &self.erased);
+        by_key(registry, "get_retention_policy_for_room", &self.max_lifetime);
         by_key(registry, "get_references_for_event", &self.references);
         by_key(registry, "get_applicable_edit", &self.edits);
         by_key(registry, "get_thread_summary", &self.threads);

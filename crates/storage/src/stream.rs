@@ -80,9 +80,9 @@ fn by_index(keys: usize, rows: Vec<PageRow>) -> Vec<Vec<EventInOrder>> {
     by_key
 }
 
-type OrderRow = (String, Option<String>, i64, i64);
+pub(crate) type OrderRow = (String, Option<String>, i64, i64);
 
-fn in_order((event_id, instance, depth, stream): OrderRow) -> EventInOrder {
+pub(crate) fn in_order((event_id, instance, depth, stream): OrderRow) -> EventInOrder {
     let position = EventPosition { instance: instance_or_master(instance), stream };
     EventInOrder { event_id: event_id.into(), position, depth }
 }
@@ -93,7 +93,7 @@ pub(crate) fn instance_or_master(instance: Option<String>) -> Arc<str> {
 }
 
 /// Cuts rows (newest first) to the bounds and to `limit`; twice as many were asked for.
-fn cut(
+pub(crate) fn cut(
     rows: Vec<EventInOrder>,
     keep: impl Fn(&EventInOrder) -> bool,
     limit: usize,
@@ -114,7 +114,7 @@ fn cut(
 }
 
 #[expect(clippy::cast_possible_wrap, reason = "a limit is at most a few thousand")]
-const fn sql_limit(limit: usize) -> i64 {
+pub(crate) const fn sql_limit(limit: usize) -> i64 {
     2 * limit as i64
 }
 

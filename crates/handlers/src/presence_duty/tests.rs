@@ -1,4 +1,4 @@
-//! Tests of `presence_duty`: limits alone, and all of it with a real Redis and a writer of presence.
+//! Tests of `presence_duty`: what is told alone, and all of it with a real Redis and a writer of presence.
 
 use std::fs;
 
@@ -15,17 +15,6 @@ use tokio::sync::mpsc;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[test]
-fn actions_leak_out_of_the_bucket() {
-    let (mut state, user) = (State::default(), Arc::from("@a:t"));
-    let rate = (0.1, 1);
-    assert!(state.may_act(&user, rate, 0));
-    assert!(!state.may_act(&user, rate, 5_000));
-    assert!(state.may_act(&user, rate, 10_000));
-    assert!(!state.may_act(&user, rate, 10_001));
-    assert!(state.may_act(&user, rate, 100_000));
-}
 
 #[test]
 fn the_same_state_is_told_once_in_a_while() {

@@ -12,7 +12,7 @@ use super::{Item, quoted};
 use crate::{Handlers, Result};
 
 const TAG: &str = "m.tag";
-const PUSH_RULES: &str = "m.push_rules";
+pub(crate) const PUSH_RULES: &str = "m.push_rules";
 
 #[derive(Debug, Default)]
 pub struct AccountData {
@@ -87,13 +87,18 @@ fn items(data: &[AccountDatum]) -> impl Iterator<Item = Item> {
 }
 
 fn tag_item(tags: &[AccountDatum]) -> Item {
+    Item::new(&Arc::from(TAG), &tag_content(tags))
+}
+
+/// The tags of one room, as JSON.
+pub(crate) fn tag_content(tags: &[AccountDatum]) -> String {
     let mut content = String::from(r#"{"tags":{"#);
     for (index, (tag, value)) in tags.iter().enumerate() {
         // Writing to a String cannot fail.
         let _ = write!(content, "{}{}:{value}", if index > 0 { "," } else { "" }, quoted(tag));
     }
     content.push_str("}}");
-    Item::new(&Arc::from(TAG), &content)
+    content
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::presence::PresenceState;
-use myelin_model::{Requester, StreamToken};
+use myelin_model::{MatrixError, Requester, StreamToken};
 use serde_json::{Map, Value, json};
 
 use super::Item;
@@ -78,6 +78,23 @@ impl Handlers {
         }
     }
 
+    /// `GET /presence/{user_id}/status`: of whom the requester shares a room with. Synapse: only the writer of presence
+    /// can tell of others, a worker fails.
+    pub async fn presence_status(&self, requester: &Requester, user_id: &str, now_ms: i64) -> Result<Value> {
+        let user_id: Arc<str> = Arc::from(user_id);
+        if requester.user_id != user_id {
+            let ours = self.storage.get_rooms_for_user(&requester.user_id).await?;
+            let theirs = self.storage.get_rooms_for_user(&user_id).await?;
+            let excluded = &self.config.server.rooms_to_exclude_from_presence;
+            let counts = |room_id: &&Arc<str>| !excluded.iter().any(|excluded| **excluded == ***room_id);
+            if !ours.intersection(&theirs).any(|room_id| counts(&room_id)) {
+                return Err(MatrixError::forbidden("You are not allowed to see their presence."));
+            }
+        }
+        let states = self.presence_of(HashSet::from([Arc::clone(&user_id)])).await?;
+        Ok(states.get(&user_id).map(|state| format_user_presence_state(state, now_ms)).unwrap_or_default().into())
+    }
+
     /// `current_state_for_users`: of users who never had a presence, "offline".
     async fn presence_of(&self, users: HashSet<Arc<str>>) -> Result<HashMap<Arc<str>, PresenceState>> {
         let mut states = HashMap::new();
@@ -110,8 +127,13 @@ fn offline(user_id: Arc<str>) -> PresenceState {
     }
 }
 
-/// `format_user_presence_state`
 fn item(state: &PresenceState, now_ms: i64) -> Item {
+    let content = format_user_presence_state(state, now_ms);
+    let json = json!({ "type": "m.presence", "sender": &*state.user_id, "content": content });
+    Item { kind: Arc::from("m.presence"), sender: Some(Arc::clone(&state.user_id)), json: json.to_string() }
+}
+
+fn format_user_presence_state(state: &PresenceState, now_ms: i64) -> Map<String, Value> {
     let mut content: Map<String, Value> = Map::new();
     content.insert("presence".to_owned(), state.state.as_str().into());
     if state.last_active_ts != 0 {
@@ -123,6 +145,5 @@ fn item(state: &PresenceState, now_ms: i64) -> Item {
     if state.state == ONLINE {
         content.insert("currently_active".to_owned(), state.currently_active.into());
     }
-    let json = json!({ "type": "m.presence", "sender": &*state.user_id, "content": content });
-    Item { kind: Arc::from("m.presence"), sender: Some(Arc::clone(&state.user_id)), json: json.to_string() }
+    content
 }

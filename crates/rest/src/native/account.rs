@@ -10,3 +10,9 @@ pub async fn whoami(call: Call) -> Result<Answer, Refusal> {
     let requester = call.requester(AuthOptions::GUESTS).await?;
     Ok(Answer::value(&account::whoami(&requester)))
 }
+
+/// `GET /account/3pid`
+pub async fn threepids(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::default()).await?;
+    Ok(Answer::value(&call.app.handlers.threepids(&requester.user_id).await?))
+}

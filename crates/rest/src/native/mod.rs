@@ -1,10 +1,21 @@
 //! The endpoints that are served here, by area: each takes a request apart, asks `handlers`, and says what to send.
 
 pub mod account;
+pub mod account_data;
 pub mod capabilities;
+pub mod devices;
+pub mod directory;
 pub mod filter;
 pub mod joined_rooms;
+pub mod login;
+pub mod notifications;
+pub mod pagination;
+pub mod password_policy;
+pub mod presence;
+pub mod profile;
+pub mod room_keys;
 pub mod rooms;
 pub mod sync;
 pub mod versions;
+pub mod voip;
 pub mod well_known;

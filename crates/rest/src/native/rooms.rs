@@ -3,12 +3,12 @@
 use myelin_handlers::auth::AuthOptions;
 use myelin_handlers::now_ms;
 use myelin_handlers::room_members::MembersQuery;
-use myelin_model::{MatrixError, Requester};
+use myelin_model::{Direction, MatrixError, Requester};
 
 use crate::call::{Answer, Call, Refusal};
 
 /// Synapse waits until it has the whole state of a room that it joined the fast way; so may the fallback.
-async fn whole_state(call: &Call, room_id: &str) -> Result<(), Refusal> {
+pub(super) async fn whole_state(call: &Call, room_id: &str) -> Result<(), Refusal> {
     if call.app.handlers.storage.is_partial_state_room(room_id).await.map_err(MatrixError::from)? {
         return Err(Refusal::PassOn("the room's state is not complete yet"));
     }
@@ -76,4 +76,17 @@ pub async fn event(call: Call) -> Result<Answer, Refusal> {
     let (room_id, event_id) = (call.parameters.get("room_id"), call.parameters.get("event_id"));
     whole_state(&call, room_id).await?;
     Ok(Answer::json(call.app.handlers.room_event(&requester, room_id, event_id, now_ms()).await?))
+}
+
+/// `GET /rooms/{room_id}/timestamp_to_event`
+pub async fn timestamp_to_event(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::default()).await?;
+    let room_id = call.parameters.get("room_id");
+    whole_state(&call, room_id).await?;
+    let handlers = &call.app.handlers;
+    handlers.check_user_in_room_or_world_readable(room_id, &requester, false).await?;
+    let timestamp = call.query.required_integer("ts")?;
+    let direction = call.query.one_of("dir", &["b", "f"])?.and_then(Direction::parse).unwrap_or(Direction::Forwards);
+    let found = handlers.get_event_for_timestamp(room_id, timestamp, direction).await?;
+    found.map(|found| Answer::value(&found)).ok_or(Refusal::PassOn("other servers may know a closer event"))
 }

@@ -1,0 +1,91 @@
+//! Profiles of local users. Answers to the reads in `synapse/handlers/profile.py` and `synapse/rest/client/profile.py`.
+
+use std::sync::Arc;
+
+use myelin_model::{MatrixError, Requester};
+use myelin_storage::profile::Profile;
+
+use crate::{Handlers, Result};
+
+/// `MAX_CUSTOM_FIELD_LEN`, in bytes.
+const MAX_CUSTOM_FIELD_LEN: usize = 255;
+const DISPLAYNAME: &str = "displayname";
+const AVATAR_URL: &str = "avatar_url";
+
+/// What a profile field may be called.
+pub fn check_field_name(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(MatrixError::invalid_param("Field name too short"));
+    }
+    if name.len() > MAX_CUSTOM_FIELD_LEN {
+        return Err(MatrixError::new(400, "M_KEY_TOO_LARGE", "Field name too long"));
+    }
+    // Python's `$` also matches before a final line break.
+    let plain = name.strip_suffix('\n').unwrap_or(name).as_bytes();
+    let is_part = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(byte);
+    if !(plain.first().is_some_and(u8::is_ascii_lowercase) && plain.iter().all(is_part)) {
+        let error = "Field name does not follow Common Namespaced Identifier Grammar";
+        return Err(MatrixError::invalid_param(error));
+    }
+    Ok(())
+}
+
+fn no_profile() -> MatrixError {
+    MatrixError::not_found("Profile was not found")
+}
+
+impl Handlers {
+    /// `check_profile_query_allowed`
+    pub async fn check_profile_query_allowed(&self, target: &str, requester: Option<&Requester>) -> Result<()> {
+        let Some(requester) = requester else { return Ok(()) };
+        if !self.config.profile.limit_to_shared_rooms || &*requester.user_id == target {
+            return Ok(());
+        }
+        let ours = self.storage.get_rooms_for_user(&requester.user_id).await?;
+        let theirs = self.storage.get_rooms_for_user(target).await?;
+        if ours.is_disjoint(&theirs) {
+            return Err(MatrixError::forbidden("Profile isn't available"));
+        }
+        Ok(())
+    }
+
+    /// `get_profile`, of a user of this server: a JSON object.
+    pub async fn get_profile(&self, user_id: &str) -> Result<String> {
+        let profile = self.profile_of(user_id).await?;
+        let profile = profile.ok_or_else(|| MatrixError::unknown(404, "No row found (profiles)"))?;
+        if profile.is_empty() {
+            return Err(no_profile());
+        }
+        serde_json::to_string(&profile).map_err(MatrixError::internal)
+    }
+
+    /// One field of a local user's profile, in a JSON object; a name or avatar that is not set leaves it empty.
+    pub async fn get_profile_field(&self, user_id: &str, name: &str) -> Result<String> {
+        let mut profile = self.profile_of(user_id).await?.ok_or_else(no_profile)?;
+        profile.retain(|known, _| known == name);
+        if profile.is_empty() && !matches!(name, DISPLAYNAME | AVATAR_URL) {
+            return Err(no_profile());
+        }
+        serde_json::to_string(&profile).map_err(MatrixError::internal)
+    }
+
+    async fn profile_of(&self, user_id: &str) -> Result<Option<Profile>> {
+        let mut profiles = self.storage.get_profile_data_for_users(&[Arc::from(user_id)]).await?;
+        Ok(profiles.remove(user_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_fields() {
+        for good in ["displayname", "m.tz", "org.x_y-z0", "a\n"] {
+            assert!(check_field_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "0a", "a b", "ä", ".a", "\n", &"a".repeat(256)] {
+            assert!(check_field_name(bad).is_err(), "{bad}");
+        }
+    }
+}

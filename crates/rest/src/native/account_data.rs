@@ -1,0 +1,120 @@
+//! What users keep for themselves. Answers to `synapse/rest/client/account_data.py`, `tags.py` and `push_rule.py`.
+
+use myelin_handlers::auth::AuthOptions;
+use myelin_model::identifiers::is_valid_room_id;
+use myelin_model::{MatrixError, Requester};
+use serde_json::{Value, json};
+
+use crate::call::{Answer, Call, Refusal};
+
+/// Of one's own alone; `what` as the error names it.
+async fn owner(call: &Call, what: &str) -> Result<Requester, MatrixError> {
+    let requester = call.requester(AuthOptions::default()).await?;
+    if &*requester.user_id != call.parameters.get("user_id") {
+        return Err(MatrixError::forbidden(format!("Cannot get {what} for other users.")));
+    }
+    Ok(requester)
+}
+
+/// `GET /user/{user_id}/account_data/{account_data_type}`
+pub async fn global(call: Call) -> Result<Answer, Refusal> {
+    let requester = owner(&call, "account data").await?;
+    let kind = call.parameters.get("account_data_type");
+    let found = call.app.handlers.global_account_data(&requester.user_id, kind).await?;
+    Ok(Answer::json(found.ok_or_else(|| MatrixError::not_found("Account data not found"))?))
+}
+
+/// `GET /user/{user_id}/rooms/{room_id}/account_data/{account_data_type}`
+pub async fn room(call: Call) -> Result<Answer, Refusal> {
+    let requester = owner(&call, "account data").await?;
+    let (room_id, kind) = (call.parameters.get("room_id"), call.parameters.get("account_data_type"));
+    if !is_valid_room_id(room_id) {
+        return Err(MatrixError::invalid_param(format!("{room_id} is not a valid room ID")).into());
+    }
+    let found = call.app.handlers.room_account_data(&requester.user_id, room_id, kind).await?;
+    Ok(Answer::json(found.ok_or_else(|| MatrixError::not_found("Room account data not found"))?))
+}
+
+/// `GET /user/{user_id}/rooms/{room_id}/tags`
+pub async fn tags(call: Call) -> Result<Answer, Refusal> {
+    let requester = owner(&call, "tags").await?;
+    let room_id = call.parameters.get("room_id");
+    Ok(Answer::json(call.app.handlers.room_tags(&requester.user_id, room_id).await?))
+}
+
+/// `GET /pushrules/…`
+pub async fn push_rules(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::default()).await?;
+    let rules = call.app.handlers.push_rules_for_user(&requester.user_id).await?;
+    let path: Vec<&str> = call.parameters.get("path").split('/').skip(1).collect();
+    Ok(Answer::value(&filter_rules(rules, &path)?))
+}
+
+fn unrecognized() -> MatrixError {
+    MatrixError::unrecognized(400)
+}
+
+fn no_slash() -> MatrixError {
+    MatrixError::new(400, "M_UNRECOGNIZED", "Unrecognised request: You probably wanted a trailing slash")
+}
+
+/// The part of the rules that a path leads to. Answers to `_filter_ruleset_with_path`.
+fn filter_rules(mut rules: Value, path: &[&str]) -> Result<Value, MatrixError> {
+    match path {
+        [] => return Err(no_slash()),
+        ["", ..] => return Ok(rules),
+        ["global", ..] => {}
+        _ => return Err(unrecognized()),
+    }
+    let mut rules = rules["global"].take();
+    let (kind, path) = match &path[1..] {
+        [] => return Err(no_slash()),
+        ["", ..] => return Ok(rules),
+        [kind, path @ ..] => (*kind, path),
+    };
+    let of_kind = rules.get_mut(kind).map(Value::take).ok_or_else(unrecognized)?;
+    let (rule_id, path) = match path {
+        [] => return Err(no_slash()),
+        ["", ..] => return Ok(of_kind),
+        [rule_id, path @ ..] => (*rule_id, path),
+    };
+    let Value::Array(of_kind) = of_kind else { return Err(unrecognized()) };
+    let rule = of_kind.into_iter().rfind(|rule| rule["rule_id"] == rule_id);
+    let rule = rule.ok_or_else(|| MatrixError::not_found("Not found"))?;
+    match path {
+        [] => Ok(rule),
+        [attribute, ..] => match rule.get(attribute) {
+            Some(value) => Ok(json!({ *attribute: value })),
+            None => Err(unrecognized()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(path: &str) -> String {
+        let rule = |id: &str| json!({"rule_id": id, "enabled": true});
+        let rules = json!({"global": {"override": [rule("a"), rule("b")], "room": []}});
+        let path: Vec<&str> = path.split('/').skip(1).collect();
+        filter_rules(rules, &path).map_or_else(|error| error.to_string(), |found| found.to_string())
+    }
+
+    #[test]
+    fn paths_into_the_rules() {
+        let slash = "400 M_UNRECOGNIZED: Unrecognised request: You probably wanted a trailing slash";
+        let unknown = "400 M_UNRECOGNIZED: Unrecognized request";
+        for path in ["pushrules", "pushrules/global", "pushrules/global/room"] {
+            assert_eq!(filtered(path), slash, "{path}");
+        }
+        for path in ["pushrules/device/", "pushrules/global/x/", "pushrules/global/override/a/x"] {
+            assert_eq!(filtered(path), unknown, "{path}");
+        }
+        assert_eq!(filtered("pushrules/global/room/"), "[]");
+        assert_eq!(filtered("pushrules/global/override/c"), "404 M_NOT_FOUND: Not found");
+        assert_eq!(filtered("pushrules/global/override/b/enabled"), r#"{"enabled":true}"#);
+        assert!(filtered("pushrules/global/").starts_with(r#"{"override""#));
+        assert!(filtered("pushrules/").starts_with(r#"{"global""#));
+    }
+}
