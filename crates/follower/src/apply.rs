@@ -31,7 +31,11 @@ impl Shared {
             self.storage.invalidate_for(row);
             self.note(row, update.token);
         }
-        self.writer.advance(update.stream, &update.instance, update.token);
+        if update.rows.is_empty() {
+            self.writer.announce(update.stream, &update.instance, update.token);
+        } else {
+            self.writer.advance(update.stream, &update.instance, update.token);
+        }
         self.wake(&update, device_rooms, presence).await;
     }
 

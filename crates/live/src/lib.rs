@@ -161,10 +161,19 @@ impl Writer {
         }
     }
 
-    /// Moves a writer's position: the token covers what it wrote up to there.
+    /// Moves a writer's position to that of a row of its: the token covers what it wrote up to there.
     pub fn advance(&self, stream: StreamName, instance: &str, id: i64) {
+        self.move_position(stream, |position| position.advance(instance, id));
+    }
+
+    /// The same without a row: the writer wrote nothing since the row before.
+    pub fn announce(&self, stream: StreamName, instance: &str, id: i64) {
+        self.move_position(stream, |position| position.announce(instance, id));
+    }
+
+    fn move_position(&self, stream: StreamName, by: impl FnOnce(&mut Position)) {
         let mut state = self.shared.state();
-        state.positions.entry(stream).or_default().advance(instance, id);
+        by(state.positions.entry(stream).or_default());
         let token = Arc::new(state.token());
         drop(state);
         self.shared.token.send_replace(token);
@@ -173,7 +182,7 @@ impl Writer {
     /// A stream that lives in its writer's memory begins anew.
     pub fn reset_position(&self, stream: StreamName, instance: &str, id: i64) {
         self.shared.state().positions.remove(&stream);
-        self.advance(stream, instance, id);
+        self.announce(stream, instance, id);
     }
 
     /// To be called once the position covers what happened: who is woken must find it.

@@ -14,9 +14,9 @@ const MAX_KNOWN: usize = 10_000;
 #[derive(Default)]
 pub struct Position {
     writers: BTreeMap<Arc<str>, i64>,
-    /// Every id at or below is committed, whoever wrote it.
+    /// Every id at or below is committed and its row was seen, whoever wrote it.
     persisted_upto: i64,
-    /// Ids beyond `persisted_upto` that are known to be committed.
+    /// Ids beyond `persisted_upto` of which that is known.
     known: BinaryHeap<Reverse<i64>>,
     start: i64,
 }
@@ -48,14 +48,20 @@ impl Position {
         MultiWriterPosition::new(self.persisted_upto, writers)
     }
 
-    /// A writer that the configuration does not name counts from now on.
+    /// A writer's rows up to there were seen, among them one with this id.
     pub fn advance(&mut self, instance: &str, id: i64) {
+        if id > self.persisted_upto && self.known.len() < MAX_KNOWN {
+            self.known.push(Reverse(id));
+        }
+        self.announce(instance, id);
+    }
+
+    /// A writer wrote nothing more up to there. The id itself may be another's, whose row was not seen yet: it is
+    /// not jumped to. A writer that the configuration does not name counts from now on.
+    pub fn announce(&mut self, instance: &str, id: i64) {
         match self.writers.get_mut(instance) {
             Some(position) => *position = id.max(*position),
             None => drop(self.writers.insert(Arc::from(instance), id)),
-        }
-        if id > self.persisted_upto && self.known.len() < MAX_KNOWN {
-            self.known.push(Reverse(id));
         }
         let slowest = self.writers.values().copied().min().unwrap_or(id);
         self.persisted_upto = self.persisted_upto.max(slowest);
@@ -88,6 +94,18 @@ mod tests {
         assert_eq!((p.persisted_upto(), p.of("a"), p.of("b")), (6, 8, 6));
         p.advance("b", 7);
         assert_eq!(p.persisted_upto(), 8);
+    }
+
+    /// What "a" writes before its position came on a new connection is not seen, but "b" hears of it and tells.
+    #[test]
+    fn an_announcement_does_not_stand_for_what_others_wrote() {
+        let mut p = position(&[("a", 5), ("b", 5)], 5);
+        p.announce("b", 6);
+        assert_eq!((p.persisted_upto(), p.of("a"), p.of("b")), (5, 5, 6));
+        p.advance("b", 7);
+        assert_eq!(p.persisted_upto(), 5);
+        p.advance("a", 6);
+        assert_eq!((p.persisted_upto(), p.of("a")), (7, 7));
     }
 
     #[test]
