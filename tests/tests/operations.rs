@@ -102,8 +102,8 @@ fn tls_towards_the_others(synapse: &Synapse) -> Result<()> {
     service.wait_until(Duration::from_secs(20), || http::is_healthy(port))?;
     let client = Client::new(port).with_token(&token);
 
-    let login = client.get("/_matrix/client/v3/login")?;
-    ensure!((login.status, login.header("x-myelin")) == (200, Some("fallback")), "{login:?}");
+    let pushers = client.get("/_matrix/client/v3/pushers")?;
+    ensure!((pushers.status, pushers.header("x-myelin")) == (200, Some("fallback")), "{pushers:?}");
     ensure!(client.get("/_matrix/client/v3/sync?set_presence=unavailable&timeout=0")?.status == 200);
     let status = "/_matrix/client/v3/presence/@encrypted:myelin.test/status";
     let presence = || Client::new(synapse.port).with_token(&token).get(status)?.json();
@@ -114,7 +114,7 @@ fn tls_towards_the_others(synapse: &Synapse) -> Result<()> {
     // Who does not know the authority talks to nobody, and says why.
     let (port, service) = start_on(synapse, "distrusting", free_port()?, &extra)?;
     let client = Client::new(port).with_token(&token);
-    ensure!(client.get("/_matrix/client/v3/login")?.status == 502);
+    ensure!(client.get("/_matrix/client/v3/pushers")?.status == 502);
     ensure!(service.log().contains("certificate"), "{}", service.log());
     drop(nginx);
     Ok(())
