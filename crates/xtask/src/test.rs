@@ -20,14 +20,14 @@ pub fn run() -> Result<()> {
     // The binary that was built with the tests: a build of it alone would compile half of it again.
     let target = packages::cache_folder().parent().map(|target| target.join("debug/myelin")).context("no target")?;
     step("tests", || {
-        let mut tests = Command::new(env!("CARGO"));
+        let mut tests = program::cargo();
         tests.args(["test", "--workspace"]).env("MYELIN_PYTHON", python).env(program::VARIABLE, target);
         succeed(&mut tests)
     })
 }
 
 fn cargo(name: &str, arguments: &[&str]) -> Result<()> {
-    step(name, || succeed(Command::new(env!("CARGO")).args(arguments)))
+    step(name, || succeed(program::cargo().args(arguments)))
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

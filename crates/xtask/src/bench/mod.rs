@@ -45,9 +45,9 @@ pub struct Options {
 }
 
 const FULL: Effort = Effort {
-    time: Duration::from_millis(1500),
+    time: Duration::from_secs(1),
     repetitions: 3,
-    at_a_time: &[1, 4, 8, 32],
+    at_a_time: &[1, 8, 32],
     waiters: &[50, 200, 1000],
     rounds: 5,
     listening: Duration::from_secs(40),
@@ -129,7 +129,7 @@ fn memory(stack: &Stack) -> Result<Vec<u64>> {
 /// Builds Myelin and this program for release, and goes on as that: a load generator without optimisation would be the limit.
 fn run_release_build() -> Result<()> {
     progress("building Myelin and the load generator for release");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = program::cargo()
         .args(["build", "--release", "--package", "myelin", "--package", "xtask"])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
