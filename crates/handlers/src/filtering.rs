@@ -314,7 +314,7 @@ impl Handlers {
         if &*requester.user_id != user_id {
             return Err(MatrixError::forbidden(format!("Cannot {verb} filters for other users")));
         }
-        if user_id.split_once(':').is_none_or(|(_, domain)| domain != self.config.server.server_name) {
+        if !self.is_mine(user_id) {
             return Err(MatrixError::forbidden(format!("Can only {verb} filters for local users")));
         }
         Ok(())

@@ -107,6 +107,11 @@ impl Handlers {
         Ok(syncing)
     }
 
+    /// `is_mine_id`
+    pub(crate) fn is_mine(&self, user_id: &str) -> bool {
+        user_id.split_once(':').is_some_and(|(_, server)| server == self.config.server.server_name)
+    }
+
     /// Whom `Ratelimiter` lets do everything: some application services, and whom an admin said so of.
     async fn is_unlimited(&self, requester: &Requester) -> Result<bool> {
         let service = requester.app_service.as_deref();

@@ -1,7 +1,5 @@
 //! `/rooms/{id}/timestamp_to_event`. Answers to `TimestampLookupHandler` in `synapse/handlers/room.py`.
 
-use std::sync::Arc;
-
 use myelin_model::{Direction, MatrixError};
 use serde_json::{Value, json};
 
@@ -41,8 +39,6 @@ impl Handlers {
     /// Whether users of other servers are in the room.
     async fn others_are_in_room(&self, room_id: &str) -> Result<bool> {
         let users = self.storage.get_users_in_room(room_id).await?;
-        let own = self.config.server.server_name.as_str();
-        let is_other = |user_id: &Arc<str>| user_id.split_once(':').is_none_or(|(_, host)| host != own);
-        Ok(users.iter().any(is_other))
+        Ok(users.iter().any(|user_id| !self.is_mine(user_id)))
     }
 }

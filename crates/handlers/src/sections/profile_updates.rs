@@ -144,11 +144,6 @@ impl Handlers {
         updates.extend(news.left.into_iter().map(|user_id| (user_id, None)));
         Ok(updates)
     }
-
-    /// `is_mine_id`
-    pub(crate) fn is_mine(&self, user_id: &str) -> bool {
-        user_id.split_once(':').is_some_and(|(_, server)| server == self.config.server.server_name)
-    }
 }
 
 fn values(profile: &Profile, fields: &BTreeSet<&str>) -> Fields {
