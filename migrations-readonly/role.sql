@@ -13,6 +13,7 @@ SELECT format('GRANT UPDATE (used) ON access_tokens TO %I', :'role') WHERE to_re
 SELECT format('GRANT SELECT (account_data_type, content, stream_id, user_id) ON account_data TO %I', :'role') WHERE to_regclass('account_data') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (expiration_ts_ms, user_id) ON account_validity TO %I', :'role') WHERE to_regclass('account_validity') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (file, version) ON applied_schema_deltas TO %I', :'role') WHERE to_regclass('applied_schema_deltas') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (appservice_id, network_id, room_id) ON appservice_room_list TO %I', :'role') WHERE to_regclass('appservice_room_list') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (cache_func, instance_name, invalidation_ts, keys, stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, prev_event_id, room_id, state_key, stream_id, type) ON current_state_delta_stream TO %I', :'role') WHERE to_regclass('current_state_delta_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_id, state_key, type) ON current_state_events TO %I', :'role') WHERE to_regclass('current_state_events') IS NOT NULL \gexec
@@ -24,9 +25,15 @@ SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_converted_stream
 SELECT format('GRANT SELECT (instance_name, room_id, stream_id, user_id) ON device_lists_changes_in_room TO %I', :'role') WHERE to_regclass('device_lists_changes_in_room') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_changes_in_room_max_pruned_stream_id TO %I', :'role') WHERE to_regclass('device_lists_changes_in_room_max_pruned_stream_id') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_outbound_pokes TO %I', :'role') WHERE to_regclass('device_lists_outbound_pokes') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (content, device_id, user_id) ON device_lists_remote_cache TO %I', :'role') WHERE to_regclass('device_lists_remote_cache') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (stream_id, user_id) ON device_lists_remote_extremeties TO %I', :'role') WHERE to_regclass('device_lists_remote_extremeties') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_lists_remote_pending TO %I', :'role') WHERE to_regclass('device_lists_remote_pending') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (user_id) ON device_lists_remote_resync TO %I', :'role') WHERE to_regclass('device_lists_remote_resync') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, user_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, display_name, hidden, ip, last_seen, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (keydata, keytype, stream_id, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (key_id, signature, target_device_id, target_user_id, user_id) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (device_id, key_json, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, key_id, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (first_message_index, forwarded_count, is_verified, room_id, session_data, session_id, user_id, version) ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
@@ -71,11 +78,15 @@ SELECT format('GRANT SELECT (room_alias, room_id) ON room_aliases TO %I', :'role
 SELECT format('GRANT SELECT (redact_end_ordering, redacting_event_id, room_id, user_id) ON room_ban_redactions TO %I', :'role') WHERE to_regclass('room_ban_redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (avatar_url, display_name, event_id, forgotten, membership, room_id, user_id) ON room_memberships TO %I', :'role') WHERE to_regclass('room_memberships') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, max_lifetime, room_id) ON room_retention TO %I', :'role') WHERE to_regclass('room_retention') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (joined_members, room_id) ON room_stats_current TO %I', :'role') WHERE to_regclass('room_stats_current') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (avatar, canonical_alias, encryption, guest_access, history_visibility, join_rules, name, room_id, room_type, topic) ON room_stats_state TO %I', :'role') WHERE to_regclass('room_stats_state') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (content, room_id, tag, user_id) ON room_tags TO %I', :'role') WHERE to_regclass('room_tags') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, stream_id, user_id) ON room_tags_revisions TO %I', :'role') WHERE to_regclass('room_tags_revisions') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (is_public, room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (compat_version) ON schema_compat_version TO %I', :'role') WHERE to_regclass('schema_compat_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE to_regclass('schema_version') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_key) ON state_events TO %I', :'role') WHERE to_regclass('state_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (prev_state_group, state_group) ON state_group_edges TO %I', :'role') WHERE to_regclass('state_group_edges') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group, state_key, type) ON state_groups_state TO %I', :'role') WHERE to_regclass('state_groups_state') IS NOT NULL \gexec
@@ -86,12 +97,16 @@ SELECT format('GRANT SELECT (room_id, stream_ordering, thread_id, topological_or
 SELECT format('GRANT SELECT (instance_name, room_id, stream_ordering) ON timeline_gaps TO %I', :'role') WHERE to_regclass('timeline_gaps') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, rejection_status_changed, stream_id) ON un_partial_stated_event_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_event_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, room_id, stream_id) ON un_partial_stated_room_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_room_stream') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (avatar_url, display_name, user_id) ON user_directory TO %I', :'role') WHERE to_regclass('user_directory') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (user_id, vector) ON user_directory_search TO %I', :'role') WHERE to_regclass('user_directory_search') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (filter_id, filter_json, full_user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (filter_id, filter_json, full_user_id, user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (from_user_id, instance_name, stream_id, user_ids) ON user_signature_stream TO %I', :'role') WHERE to_regclass('user_signature_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (added_at, address, medium, user_id, validated_at) ON user_threepids TO %I', :'role') WHERE to_regclass('user_threepids') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_guest, locked, name, shadow_banned, suspended, user_type) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (user_id) ON users_in_public_rooms TO %I', :'role') WHERE to_regclass('users_in_public_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (presence_stream_id, user_id) ON users_to_send_full_presence_to TO %I', :'role') WHERE to_regclass('users_to_send_full_presence_to') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (other_user_id, user_id) ON users_who_share_private_rooms TO %I', :'role') WHERE to_regclass('users_who_share_private_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (lock_key, lock_name, write_lock) ON worker_read_write_locks TO %I', :'role') WHERE to_regclass('worker_read_write_locks') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') WHERE to_regclass('account_data_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec

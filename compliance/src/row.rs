@@ -79,6 +79,10 @@ impl Row {
         Self { body: Some(body.to_vec()), ..self }
     }
 
+    pub fn at(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
     pub fn status(self, status: u16) -> Self {
         Self { status, ..self }
     }

@@ -32,6 +32,7 @@ serve_server_wellknown: true
 turn_uris: ['turn:turn.myelin.test?transport=udp']
 turn_shared_secret: a-secret-for-tests
 retention: {enabled: true}
+room_list_publication_rules: [{action: allow}]
 include_profile_updates_in_sync: true
 experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true}
 password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}

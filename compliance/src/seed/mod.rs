@@ -3,8 +3,10 @@
 
 mod calls;
 mod experimental;
+mod keys;
 mod people;
 mod rooms;
+mod spaces;
 mod talk;
 
 use anyhow::{Context, Result};
@@ -33,11 +35,13 @@ impl Seed {
         let mut seed = Self::empty(synapse)?;
         seed.people().context("seed: people")?;
         seed.admin(synapse).context("seed: admin")?;
+        seed.keys(synapse).context("seed: keys")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
         seed.invite_rules().context("seed: rules for invites")?;
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
+        seed.spaces().context("seed: spaces")?;
         seed.sticky().context("seed: sticky events")?;
         seed.mark("talk")?;
         seed.changes().context("seed: changes")?;

@@ -10,6 +10,7 @@ mod event;
 mod filter;
 mod health;
 mod joined_rooms;
+mod keys;
 mod login;
 mod members;
 mod messages;
@@ -19,6 +20,7 @@ mod presence;
 mod profile;
 mod push_rules;
 mod relations;
+mod room_directory;
 mod room_keys;
 mod state;
 mod sync;
@@ -61,6 +63,8 @@ pub fn rows() -> Vec<Row> {
         turn_server::rows(),
         room_keys::rows(),
         threepids::rows(),
+        keys::rows(),
+        room_directory::rows(),
         filter::rows(),
         bad_input::rows(),
         sync::rows(),

@@ -7,6 +7,7 @@ mod appservice;
 mod auth;
 mod capabilities;
 mod database;
+mod directory;
 mod discovery;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ pub use appservice::{AppService, Namespace, Namespaces};
 pub use auth::{Auth, MacaroonSecret};
 pub use capabilities::Capabilities;
 pub use database::{Database, DatabaseArgs};
+pub use directory::Directory;
 pub use discovery::Discovery;
 pub use error::ConfigError;
 pub use ip_range::IpRange;
@@ -47,6 +49,7 @@ pub struct Config {
     pub app_services: Vec<AppService>,
     pub auth: Auth,
     pub capabilities: Capabilities,
+    pub directory: Directory,
     pub discovery: Discovery,
     pub profile: Profile,
     pub voip: Voip,
@@ -68,6 +71,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         app_services: appservice::read(&root)?,
         auth: auth::read(&root, files.folder(), &mut warnings)?,
         capabilities: capabilities::read(&root)?,
+        directory: directory::read(&root)?,
         discovery: discovery::read(&root)?,
         profile: profile::read(&root)?,
         voip: voip::read(&root)?,

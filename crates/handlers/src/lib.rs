@@ -9,6 +9,7 @@ pub mod auth_room;
 pub mod capabilities;
 mod devices;
 mod directory;
+pub mod e2e_keys;
 mod e2e_room_keys;
 pub mod event_json;
 pub mod filter;
@@ -23,13 +24,17 @@ pub mod ratelimiting;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
+pub mod room_hierarchy;
+pub mod room_list;
 pub mod room_members;
 pub mod room_relations;
 pub mod room_state;
+mod room_summary;
 pub mod sections;
 pub mod stream_token;
 pub mod sync;
 mod timestamp_lookup;
+mod user_directory;
 pub mod versions;
 pub mod visibility;
 pub mod voip;
@@ -64,6 +69,9 @@ pub struct Handlers {
     pub(crate) auth: auth::Auth,
     /// `rc_profile`
     pub profile_lookups: ratelimiting::Ratelimiter,
+    room_summaries: ratelimiting::Ratelimiter,
+    /// `rc_user_directory`
+    pub user_searches: ratelimiting::Ratelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
     /// `/versions` of users without features of their own.
@@ -76,6 +84,8 @@ impl Handlers {
         Self {
             auth: auth::Auth::new(&config),
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
+            room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
+            user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),

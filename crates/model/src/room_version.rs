@@ -9,12 +9,16 @@ pub struct RoomVersion {
     pub id: &'static str,
     /// 1: event ids are in the event; 2: hash in standard base64; 3: URL-safe; 4: MSC4291 room ids as well.
     pub event_format: u8,
+    /// Rooms may be knocked at (v7, MSC2403).
+    pub knock_join_rule: bool,
     /// m.room.aliases has its `aliases` kept by redaction (v1 to v5).
     pub special_case_aliases_auth: bool,
     /// Redaction keeps `allow` of join rules (v8, MSC3083).
     pub restricted_join_rule: bool,
     /// Redaction keeps `join_authorised_via_users_server` (v9, MSC3375).
     pub restricted_join_rule_fix: bool,
+    /// Or let in members of other rooms as well (v10, MSC3787).
+    pub knock_restricted_join_rule: bool,
     /// Redaction rules of v11 (MSC2174, MSC2176, MSC3989).
     pub updated_redaction_rules: bool,
     /// The room id is the create event's hash, and the create event has no room id (v12, MSC4291).
@@ -30,9 +34,11 @@ const fn version(id: &'static str, number: u8) -> RoomVersion {
             4..=11 => 3,
             _ => 4,
         },
+        knock_join_rule: number >= 7,
         special_case_aliases_auth: number <= 5,
         restricted_join_rule: number >= 8,
         restricted_join_rule_fix: number >= 9,
+        knock_restricted_join_rule: number >= 10,
         updated_redaction_rules: number >= 11,
         room_id_from_create: number >= 12,
     }

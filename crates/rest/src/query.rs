@@ -67,6 +67,13 @@ impl Query {
         }
     }
 
+    /// `parse_strings_from_args`: every value of the parameter.
+    pub fn strings(&self, name: &str) -> Result<Vec<&str>, MatrixError> {
+        let values = self.items.iter().filter(|(known, _)| known == name.as_bytes());
+        let error = || MatrixError::unknown(400, format!("Query parameter '{name}' must be ascii"));
+        values.map(|(_, value)| str::from_utf8(value).ok().filter(|text| text.is_ascii()).ok_or_else(error)).collect()
+    }
+
     /// `parse_string(encoding="utf-8")`
     pub fn utf8_string(&self, name: &str) -> Result<Option<&str>, MatrixError> {
         let error = |_| MatrixError::unknown(400, format!("Query parameter '{name}' must be utf-8"));

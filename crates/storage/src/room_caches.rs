@@ -22,6 +22,8 @@ pub(crate) struct RoomCaches {
     pub(crate) state_group_of: Arc<Loader<Arc<str>, i64>>,
     pub(crate) current_state: ById<Arc<StateMap>>,
     pub(crate) room_summary: ById<Arc<RoomSummary>>,
+    /// Whether anybody of this server is in a room.
+    pub(crate) is_joined: Arc<Loader<Arc<str>, bool>>,
     pub(crate) joined_users: Ids,
     pub(crate) profiles: ById<Arc<[u8]>>,
     pub(crate) memberships_of: ById<Arc<Vec<RoomsForUser>>>,
@@ -47,6 +49,7 @@ impl RoomCaches {
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
+            is_joined: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users: &IdSet| 64 + users.len() * 64)),
             profiles: by_id(sizes.bytes(32 << 20), |_, json| 64 + json.len()),
             memberships_of: by_id(sizes.bytes(32 << 20), |_, rooms| 64 + rooms.len() * 250),
@@ -68,6 +71,7 @@ impl RoomCaches {
     fn register(&self, registry: &Registry) {
         by_first_key(registry, "get_partial_current_state_ids", &self.current_state);
         by_first_key(registry, "get_room_summary", &self.room_summary);
+        by_key(registry, "is_host_joined", &self.is_joined);
         by_key(registry, "get_users_in_room", &self.joined_users);
         by_first_key(registry, "get_users_in_room_with_profiles", &self.profiles);
         by_first_key(registry, "_get_rooms_for_local_user_where_membership_is_inner", &self.memberships_of);

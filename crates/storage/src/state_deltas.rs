@@ -19,7 +19,66 @@ pub struct StateDelta {
     pub prev_event_id: Option<Arc<str>>,
 }
 
+/// Somebody's membership in a room changed; no membership: it vanished, or is unknown.
+#[derive(Clone, Debug)]
+pub struct MembershipDelta {
+    pub room_id: Arc<str>,
+    pub user_id: Arc<str>,
+    pub membership: Option<String>,
+    pub prev_membership: Option<String>,
+}
+
 impl Storage {
+    /// `get_current_state_delta_membership_changes_for_user`: in (`lower`, `upper`], oldest first.
+    pub async fn get_membership_deltas_for_user(
+        &self,
+        user_id: &str,
+        lower: &MultiWriterPosition,
+        upper: &MultiWriterPosition,
+    ) -> Result<Vec<MembershipDelta>, StorageError> {
+        let rows = sqlx::query_as(
+            "SELECT s.room_id, s.state_key, s.instance_name, s.stream_id, m.membership, p.membership
+             FROM current_state_delta_stream AS s
+             LEFT JOIN room_memberships AS m ON m.event_id = s.event_id
+             LEFT JOIN room_memberships AS p ON p.event_id = s.prev_event_id
+             WHERE s.stream_id > $1 AND s.stream_id <= $2 AND s.type = 'm.room.member' AND s.state_key = $3
+             ORDER BY s.stream_id",
+        )
+        .bind(lower.base)
+        .bind(upper.max())
+        .bind(user_id)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(membership_deltas(rows, lower, upper))
+    }
+
+    /// The memberships of `get_current_state_deltas_for_rooms`: in (`lower`, `upper`], oldest first.
+    pub async fn get_membership_deltas_for_rooms(
+        &self,
+        room_ids: &[Arc<str>],
+        lower: &MultiWriterPosition,
+        upper: &MultiWriterPosition,
+    ) -> Result<Vec<MembershipDelta>, StorageError> {
+        if room_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let room_ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
+        let rows = sqlx::query_as(
+            "SELECT s.room_id, s.state_key, s.instance_name, s.stream_id, m.membership, p.membership
+             FROM current_state_delta_stream AS s
+             LEFT JOIN room_memberships AS m ON m.event_id = s.event_id
+             LEFT JOIN room_memberships AS p ON p.event_id = s.prev_event_id
+             WHERE s.room_id = ANY($3) AND s.stream_id > $1 AND s.stream_id <= $2 AND s.type = 'm.room.member'
+             ORDER BY s.stream_id",
+        )
+        .bind(lower.base)
+        .bind(upper.max())
+        .bind(room_ids)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(membership_deltas(rows, lower, upper))
+    }
+
     /// `get_current_state_deltas_for_room_by_event_position`: the room's changes of current state
     /// in (`lower`, `upper`], oldest first.
     ///
@@ -77,4 +136,21 @@ impl Storage {
         }
         Ok(ranges.into_iter().zip(found).map(|(range, deltas)| (range, deltas.into())).collect())
     }
+}
+
+type MembershipRow = (String, String, Option<String>, i64, Option<String>, Option<String>);
+
+fn membership_deltas(
+    rows: Vec<MembershipRow>,
+    lower: &MultiWriterPosition,
+    upper: &MultiWriterPosition,
+) -> Vec<MembershipDelta> {
+    let inside = |row: &MembershipRow| upper.covers_since(lower, row.2.as_deref().unwrap_or(MASTER), row.3);
+    let delta = |(room_id, user_id, _, _, membership, prev_membership): MembershipRow| MembershipDelta {
+        room_id: room_id.into(),
+        user_id: user_id.into(),
+        membership,
+        prev_membership,
+    };
+    rows.into_iter().filter(inside).map(delta).collect()
 }

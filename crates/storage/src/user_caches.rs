@@ -10,6 +10,7 @@ use myelin_model::presence::PresenceState;
 
 use crate::account_data::{AccountDatum, GlobalAccountData, RoomAccountData, Tags};
 use crate::device_lists::{RoomChanges, RoomChangesKey};
+use crate::e2e_device_keys::CrossSigningKeys;
 use crate::end_to_end_keys::{FallbackKeyTypes, KeyCounts};
 use crate::event_push_actions::UnreadRows;
 use crate::push_rule::PushRuleRows;
@@ -28,6 +29,7 @@ pub(crate) struct UserCaches {
     /// By user; each holds all devices.
     pub(crate) one_time_keys: ById<Arc<KeyCounts>>,
     pub(crate) fallback_keys: ById<Arc<FallbackKeyTypes>>,
+    pub(crate) cross_signing_keys: Arc<Loader<Arc<str>, CrossSigningKeys>>,
     pub(crate) full_presence: ById<Option<i64>>,
     pub(crate) presence: Arc<Loader<Arc<str>, Option<Arc<PresenceState>>>>,
     /// By room and user.
@@ -49,6 +51,9 @@ impl UserCaches {
             push_rules: by_id(small, |_, rules| rules.weight()),
             one_time_keys: by_id(small, |_, devices| 64 + devices.len() * 200),
             fallback_keys: by_id(small, |_, devices| 64 + devices.len() * 100),
+            cross_signing_keys: Arc::new(Loader::new(large, |id: &Arc<str>, keys: &CrossSigningKeys| {
+                id.len() + 64 + keys.values().map(|key| key.json.get().len() + 150).sum::<usize>()
+            })),
             full_presence: by_id(small, |id, _| id.len() + 64),
             presence: Arc::new(Loader::new(small, |id: &Arc<str>, state: &Option<Arc<PresenceState>>| {
                 id.len() + 64 + state.as_ref().map_or(0, |_| 200)
@@ -73,6 +78,7 @@ impl UserCaches {
         by_first_key(registry, "get_push_rules_for_user", &self.push_rules);
         by_first_key(registry, "count_e2e_one_time_keys", &self.one_time_keys);
         by_first_key(registry, "get_e2e_unused_fallback_key_types", &self.fallback_keys);
+        by_key(registry, "_get_bare_e2e_cross_signing_keys", &self.cross_signing_keys);
         by_first_key(registry, "_get_full_presence_stream_token_for_user", &self.full_presence);
         by_key(registry, "_get_presence_for_user", &self.presence);
         by_room(registry, "_get_linearized_receipts_for_room", &self.receipts, |_| None);

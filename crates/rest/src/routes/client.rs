@@ -2,8 +2,9 @@
 
 use super::{Resource, Route};
 use crate::native::{
-    account, account_data, capabilities, devices, directory, filter, joined_rooms, login, notifications, pagination,
-    password_policy, presence, profile, room_keys, rooms, sync, versions, voip,
+    account, account_data, capabilities, devices, directory, filter, joined_rooms, keys, login, notifications,
+    pagination, password_policy, presence, profile, room_directory, room_keys, rooms, sync, user_directory, versions,
+    voip,
 };
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
@@ -34,16 +35,16 @@ pub(super) const ROUTES: [Route; 104] = [
     route("PUT", "{A}/rooms/{room_id}/{membership_action=join|invite|leave|ban|unban|kick}/{txn_id}", "RoomMembershipRestServlet"),
     route("POST", "{A}/rooms/{room_id}/send/{event_type}", "RoomSendEventRestServlet"),
     route("PUT", "{A}/rooms/{room_id}/send/{event_type}/{txn_id}", "RoomSendEventRestServlet"),
-    route("GET POST", "{A}/publicRooms", "PublicRoomListRestServlet"),
+    route("GET POST", "{A}/publicRooms", "PublicRoomListRestServlet").get(|call| Box::pin(room_directory::public_rooms(call))).post(|call| Box::pin(room_directory::search_public_rooms(call))),
     route("GET", "{A}/rooms/{room_id}/state", "RoomStateRestServlet").get(|call| Box::pin(rooms::state(call))),
     route("POST", "{A}/rooms/{room_id}/redact/{event_id}", "RoomRedactEventRestServlet"),
     route("PUT", "{A}/rooms/{room_id}/redact/{event_id}/{txn_id}", "RoomRedactEventRestServlet"),
     route("PUT", "{A}/rooms/{room_id}/typing/{user_id}", "RoomTypingRestServlet"),
     route("GET", "{A}/rooms/{room_id}/context/{event_id}", "RoomEventContextServlet").get(|call| Box::pin(pagination::context(call))),
-    route("GET", "{V}/rooms/{room_id}/hierarchy", "RoomHierarchyRestServlet"),
-    route("GET", "{U}/im.nheko.summary/rooms/{room_identifier}/summary", "RoomSummaryRestServlet"),
-    route("GET", "{U}/im.nheko.summary/summary/{room_identifier}", "RoomSummaryRestServlet"),
-    route("GET", "{V}/room_summary/{room_identifier}", "RoomSummaryRestServlet"),
+    route("GET", "{V}/rooms/{room_id}/hierarchy", "RoomHierarchyRestServlet").get(|call| Box::pin(room_directory::hierarchy(call))),
+    route("GET", "{U}/im.nheko.summary/rooms/{room_identifier}/summary", "RoomSummaryRestServlet").get(|call| Box::pin(room_directory::summary(call))),
+    route("GET", "{U}/im.nheko.summary/summary/{room_identifier}", "RoomSummaryRestServlet").get(|call| Box::pin(room_directory::summary(call))),
+    route("GET", "{V}/room_summary/{room_identifier}", "RoomSummaryRestServlet").get(|call| Box::pin(room_directory::summary(call))),
     route("GET", "{A}/rooms/{room_id}/event/{event_id}", "RoomEventServlet").get(|call| Box::pin(rooms::event(call))),
     route("GET", "{A}/joined_rooms", "JoinedRoomsRestServlet").get(|call| Box::pin(joined_rooms::joined_rooms(call))),
     route("GET", "{U}/org.matrix.msc2432/rooms/{room_id}/aliases", "RoomAliasListServlet").get(|call| Box::pin(directory::aliases(call))),
@@ -80,8 +81,8 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET PUT DELETE", "{R}/room_keys/version/{version+}", "RoomKeysVersionServlet").get(|call| Box::pin(room_keys::version(call))),
     route("GET POST", "{R}/room_keys/version", "RoomKeysNewVersionServlet").get(|call| Box::pin(room_keys::latest_version(call))),
     route("POST", "{R}/keys/upload", "KeyUploadServlet"),
-    route("POST", "{R}/keys/query", "KeyQueryServlet"),
-    route("GET", "{R}/keys/changes", "KeyChangesServlet"),
+    route("POST", "{R}/keys/query", "KeyQueryServlet").post(|call| Box::pin(keys::query(call))),
+    route("GET", "{R}/keys/changes", "KeyChangesServlet").get(|call| Box::pin(keys::changes(call))),
     route("POST", "{R}/keys/claim", "OneTimeKeyServlet"),
     route("POST", "/_matrix/client/(v3|unstable)/keys/device_signing/upload", "SigningKeyUploadServlet"),
     route("POST", "{R}/keys/signatures/upload", "SignaturesUploadServlet"),
@@ -94,7 +95,7 @@ pub(super) const ROUTES: [Route; 104] = [
     route("GET", "{R}/devices", "DevicesRestServlet").get(|call| Box::pin(devices::devices(call))),
     route("GET PUT DELETE", "{R}/devices/{device_id}", "DeviceRestServlet").get(|call| Box::pin(devices::device(call))),
     route("PUT", "{R}/sendToDevice/{message_type}/{txn_id}", "SendToDeviceRestServlet"),
-    route("POST", "{R}/user_directory/search", "UserDirectorySearchRestServlet"),
+    route("POST", "{R}/user_directory/search", "UserDirectorySearchRestServlet").post(|call| Box::pin(user_directory::search(call))),
     route("GET", "{R}/capabilities", "CapabilitiesRestServlet").get(|call| Box::pin(capabilities::capabilities(call))),
     route("GET", "{VU}/rooms/{room_id}/relations/{parent_id}[/{relation_type}[/{event_type}]]", "RelationPaginationServlet").get(|call| Box::pin(pagination::relations(call))),
     route("GET", "{V}/rooms/{room_id}/threads", "ThreadsServlet").get(|call| Box::pin(pagination::threads(call))),

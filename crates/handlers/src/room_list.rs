@@ -1,0 +1,276 @@
+//! The list of public rooms. Answers to `synapse/handlers/room_list.py`, as far as it is this server's.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use myelin_model::MatrixError;
+pub use myelin_storage::room_stats::Network;
+use myelin_storage::room_stats::{PublicRooms, PublicRoomsPage, RoomStats};
+use serde::Serialize;
+
+use crate::{Handlers, Result};
+
+/// `MAX_PUBLIC_ROOMS_IN_RESPONSE`
+const MAX_ROOMS: i64 = 100;
+
+/// What of the list is asked for.
+#[derive(Clone, Debug)]
+pub struct PublicRoomsRequest {
+    pub network: Network,
+    /// Nothing is as many as there may be.
+    pub limit: Option<i64>,
+    pub since: Option<RoomListNextBatch>,
+    /// `filter.generic_search_term`
+    pub search_term: Option<String>,
+    /// `filter.room_types`; `None` in it stands for rooms without a type.
+    pub room_types: Option<Vec<Option<String>>>,
+}
+
+/// A place in the list, after (or before) a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomListNextBatch {
+    pub last_joined_members: i64,
+    pub last_room_id: String,
+    pub direction_is_forward: bool,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    room_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical_alias: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_joined_members: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<&'a str>,
+    world_readable: bool,
+    guest_can_join: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_type: Option<&'a str>,
+}
+
+#[derive(Default, Serialize)]
+struct Answer<'a> {
+    chunk: Vec<Entry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_batch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_batch: Option<String>,
+    total_room_count_estimate: i64,
+}
+
+impl Handlers {
+    /// `get_local_public_room_list`, as JSON.
+    pub async fn get_local_public_room_list(&self, request: &PublicRoomsRequest) -> Result<Vec<u8>> {
+        let mut answer = Answer::default();
+        let rooms: Vec<RoomStats>;
+        if self.config.directory.room_list_search {
+            let limit = request.limit.map_or(MAX_ROOMS, |limit| limit.min(MAX_ROOMS));
+            let pattern = request.search_term.as_deref().filter(|term| !term.is_empty());
+            let pattern = pattern.map(|term| format!("%{}%", term.to_lowercase()));
+            let room_types = request.room_types.as_deref().filter(|types| !types.is_empty());
+            let list = PublicRooms { network: &request.network, pattern: pattern.as_deref(), room_types };
+            let since = request.since.as_ref();
+            let page = PublicRoomsPage {
+                list,
+                bounds: since.map(|since| (since.last_joined_members, since.last_room_id.as_str())),
+                forwards: since.is_none_or(|since| since.direction_is_forward),
+                limit: limit.saturating_add(1),
+            };
+            rooms = self.storage.get_largest_public_rooms(&page).await?;
+            answer = page_of(&rooms, usize::try_from(limit).unwrap_or_default(), since);
+            // Not of those that were searched for.
+            let all = PublicRooms { pattern: None, ..list };
+            answer.total_room_count_estimate = self.storage.count_public_rooms(&all).await?;
+        }
+        serde_json::to_vec(&answer).map_err(MatrixError::internal)
+    }
+}
+
+/// `rooms`: the largest first, with one more than `limit` if there is more.
+fn page_of<'a>(rooms: &'a [RoomStats], limit: usize, since: Option<&RoomListNextBatch>) -> Answer<'a> {
+    let forwards = since.is_none_or(|since| since.direction_is_forward);
+    let more = rooms.len() > limit;
+    let shown = match rooms {
+        all if !more => all,
+        all if forwards => all.get(..limit).unwrap_or_default(),
+        all => all.get(all.len() - limit..).unwrap_or_default(),
+    };
+    let token = |room: &RoomStats, direction_is_forward| RoomListNextBatch {
+        last_joined_members: i64::from(room.joined_members.unwrap_or_default()),
+        last_room_id: room.room_id.clone(),
+        direction_is_forward,
+    };
+    let start = RoomListNextBatch { last_joined_members: 0, last_room_id: String::new(), direction_is_forward: false };
+    let first = shown.first().map(|room| token(room, false));
+    let last = shown.last().map(|room| token(room, true));
+    let (prev, next) = if forwards {
+        (since.is_some().then(|| first.unwrap_or(start)), last.filter(|_| more))
+    } else {
+        (first.filter(|_| more), last)
+    };
+    Answer {
+        chunk: shown.iter().map(entry).collect(),
+        prev_batch: prev.map(|token| token.to_token()),
+        next_batch: next.map(|token| token.to_token()),
+        total_room_count_estimate: 0,
+    }
+}
+
+fn entry(room: &RoomStats) -> Entry<'_> {
+    Entry {
+        room_id: &room.room_id,
+        name: room.name.as_deref(),
+        topic: room.topic.as_deref(),
+        canonical_alias: room.canonical_alias.as_deref(),
+        num_joined_members: room.joined_members,
+        avatar_url: room.avatar.as_deref(),
+        world_readable: room.history_visibility.as_deref() == Some("world_readable"),
+        guest_can_join: room.guest_access.as_deref() == Some("can_join"),
+        join_rule: room.join_rules.as_deref(),
+        room_type: room.room_type.as_deref(),
+    }
+}
+
+/// The token is a map of MessagePack with the keys `m`, `r` and `d`, in base64.
+impl RoomListNextBatch {
+    fn to_token(&self) -> String {
+        let mut out = vec![0x83, 0xa1, b'm'];
+        match u8::try_from(self.last_joined_members) {
+            Ok(small @ 0..=0x7f) => out.push(small),
+            _ => {
+                out.push(0xd3);
+                out.extend(self.last_joined_members.to_be_bytes());
+            }
+        }
+        out.extend([0xa1, b'r']);
+        let id = self.last_room_id.as_bytes();
+        match u8::try_from(id.len()) {
+            Ok(short @ 0..=31) => out.push(0xa0 | short),
+            Ok(length) => out.extend([0xd9, length]),
+            // Room ids have at most 255 bytes.
+            Err(_) => out.extend([0xd9, 0]),
+        }
+        out.extend(id.get(..id.len().min(255)).unwrap_or_default());
+        out.extend([0xa1, b'd', if self.direction_is_forward { 0xc3 } else { 0xc2 }]);
+        STANDARD_NO_PAD.encode(out)
+    }
+
+    /// Nothing for a token that no worker makes.
+    pub fn from_token(token: &str) -> Option<Self> {
+        let bytes = STANDARD_NO_PAD.decode(token.replace('-', "+").replace('_', "/")).ok()?;
+        let mut rest = bytes.strip_prefix(&[0x83])?;
+        let (mut members, mut room_id, mut forwards) = (None, None, None);
+        for _ in 0..3 {
+            let key = *rest.strip_prefix(&[0xa1])?.first()?;
+            rest = rest.get(2..)?;
+            match key {
+                b'm' => members = Some(unpack_integer(&mut rest)?),
+                b'r' => room_id = Some(unpack_text(&mut rest)?),
+                b'd' => {
+                    forwards = Some(match rest.split_off_first()? {
+                        0xc3 => true,
+                        0xc2 => false,
+                        _ => return None,
+                    });
+                }
+                _ => return None,
+            }
+        }
+        rest.is_empty().then_some(())?;
+        Some(Self { last_joined_members: members?, last_room_id: room_id?, direction_is_forward: forwards? })
+    }
+}
+
+fn unpack_integer(rest: &mut &[u8]) -> Option<i64> {
+    let length = match *rest.split_off_first()? {
+        small @ 0..=0x7f => return Some(i64::from(small)),
+        0xcc => 1,
+        0xcd => 2,
+        0xce | 0xd2 => 4,
+        0xcf | 0xd3 => 8,
+        _ => return None,
+    };
+    let bytes = rest.split_off(..length)?;
+    Some(bytes.iter().fold(0, |value: i64, byte| value << 8 | i64::from(*byte)))
+}
+
+fn unpack_text(rest: &mut &[u8]) -> Option<String> {
+    let length = match *rest.split_off_first()? {
+        short @ 0xa0..=0xbf => usize::from(short & 0x1f),
+        0xd9 => usize::from(*rest.split_off_first()?),
+        _ => return None,
+    };
+    String::from_utf8(rest.split_off(..length)?.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_round_and_are_pythons() {
+        for (members, room_id) in
+            [(0, ""), (127, "!a:b"), (128, "!abcdefghijklmnopqrstuvwxyz0123456789:b"), (70_000, "!é:b")]
+        {
+            for direction_is_forward in [true, false] {
+                let token = RoomListNextBatch {
+                    last_joined_members: members,
+                    last_room_id: room_id.to_owned(),
+                    direction_is_forward,
+                };
+                assert_eq!(RoomListNextBatch::from_token(&token.to_token()), Some(token));
+            }
+        }
+        // msgpack.dumps({"m": 300, "r": "!a:b", "d": True})
+        let token = RoomListNextBatch::from_token("g6FtzQEsoXKkIWE6YqFkww").unwrap();
+        assert_eq!((token.last_joined_members, token.last_room_id.as_str()), (300, "!a:b"));
+        for bad in ["", "x", "g6Ft", "g6FtzQEsoXKkIWE6YqFkwA"] {
+            assert_eq!(RoomListNextBatch::from_token(bad), None, "{bad}");
+        }
+    }
+
+    fn room(name: &str, members: i32) -> RoomStats {
+        RoomStats {
+            room_id: name.to_owned(),
+            room_version: None,
+            name: None,
+            topic: None,
+            canonical_alias: None,
+            joined_members: Some(members),
+            avatar: None,
+            join_rules: None,
+            history_visibility: None,
+            guest_access: None,
+            room_type: None,
+            encryption: None,
+        }
+    }
+
+    #[test]
+    fn pages() {
+        let rooms = [room("!a", 9), room("!b", 8), room("!c", 7)];
+        let shown = |answer: &Answer<'_>| answer.chunk.iter().map(|entry| entry.room_id.to_owned()).collect::<String>();
+        let at =
+            |token: &Option<String>| token.as_deref().and_then(RoomListNextBatch::from_token).map(|t| t.last_room_id);
+        let first = page_of(&rooms, 2, None);
+        assert_eq!(
+            (shown(&first), at(&first.prev_batch), at(&first.next_batch)),
+            ("!a!b".into(), None, Some("!b".into()))
+        );
+        let back = RoomListNextBatch { last_joined_members: 1, last_room_id: "!z".into(), direction_is_forward: false };
+        let page = page_of(&rooms, 2, Some(&back));
+        assert_eq!(
+            (shown(&page), at(&page.prev_batch), at(&page.next_batch)),
+            ("!b!c".into(), Some("!b".into()), Some("!c".into()))
+        );
+        let on = RoomListNextBatch { direction_is_forward: true, ..back };
+        let page = page_of(&[], 2, Some(&on));
+        assert_eq!((shown(&page), at(&page.prev_batch), page.next_batch), (String::new(), Some(String::new()), None));
+    }
+}
