@@ -11,6 +11,8 @@ use serde::Deserialize;
 pub enum Rule {
     /// Presence and value do not matter.
     Ignore,
+    /// Presence does not matter; where both have it, Myelin's may lack keys.
+    Stale,
     /// An array whose order is that of a Python set.
     Set,
     /// Room state, by type and state key. Of two events of a key, the one before the timeline and the one after it,

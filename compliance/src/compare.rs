@@ -39,6 +39,13 @@ pub fn answers(asked: Asked<'_>, allowed: &Allowed, python: &Answer, myelin: &An
     comparison.found
 }
 
+/// Differences between what two answers say.
+pub fn values(row: &str, allowed: &Allowed, python: &Value, myelin: &Value) -> Vec<Difference> {
+    let mut comparison = Comparison { row, allowed, path: Vec::new(), found: Vec::new() };
+    comparison.values(python, myelin);
+    comparison.found
+}
+
 fn headers(answer: &Answer) -> Value {
     let mut headers = Map::new();
     for (name, value) in answer.headers.iter().filter(|(name, _)| !PASSING.contains(&name.as_str())) {
@@ -81,6 +88,8 @@ impl Comparison<'_> {
                     self.differ(python, myelin);
                 }
             }
+            (Some(Rule::Stale), Value::Object(a), Value::Object(b))
+                if b.iter().all(|(key, value)| a.get(key) == Some(value)) => {}
             (_, Value::Object(a), Value::Object(b)) => self.objects(a, b),
             (_, Value::Array(a), Value::Array(b)) => self.arrays(a, b),
             (_, Value::Number(a), Value::Number(b)) if same_number(&a.to_string(), &b.to_string()) => {}
@@ -134,7 +143,7 @@ impl Comparison<'_> {
 
     fn missing(&mut self, python: String, myelin: String) {
         match self.allowed.find(self.row, &self.path) {
-            Some(entry) if entry.rule == Rule::Ignore => entry.mark_used(),
+            Some(entry) if matches!(entry.rule, Rule::Ignore | Rule::Stale) => entry.mark_used(),
             _ => self.found.push(Difference { path: self.pointer(), python, myelin }),
         }
     }
@@ -184,9 +193,7 @@ mod tests {
 
     fn paths(allowed: &str, python: &Value, myelin: &Value) -> Vec<String> {
         let allowed = Allowed::parse(allowed).unwrap();
-        let mut comparison = Comparison { row: "a/b", allowed: &allowed, path: Vec::new(), found: Vec::new() };
-        comparison.values(python, myelin);
-        comparison.found.into_iter().map(|found| found.path).collect()
+        values("a/b", &allowed, python, myelin).into_iter().map(|found| found.path).collect()
     }
 
     #[test]
@@ -219,5 +226,9 @@ mod tests {
         assert_eq!(paths(near, &json!([{"age": 1}]), &json!([{"age": 7}])), ["/0/age"]);
         let ignore = "[[difference]]\nrule = 'ignore'\npath = '/x'\nreason = 'r'\n";
         assert!(paths(ignore, &json!({"x": 1}), &json!({})).is_empty());
+        let stale = "[[difference]]\nrule = 'stale'\npath = '/x'\nreason = 'r'\n";
+        assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {}})).is_empty());
+        assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({})).is_empty());
+        assert_eq!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {"a": 2}})), ["/x/a"]);
     }
 }

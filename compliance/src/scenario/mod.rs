@@ -7,12 +7,14 @@ mod poll;
 mod questions;
 mod random;
 mod rooms;
+mod routes;
 mod settings;
 mod shrink;
 mod step;
 mod talk;
 mod world;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
@@ -41,13 +43,15 @@ disable_existing_loggers: false
 const STEPS: usize = 80;
 /// Seconds for which a failing scenario is made smaller.
 const SHRINK: u64 = 120;
+/// Seeds of every run.
+const FIXED: Range<u64> = 1..3;
+/// Seconds in which every run begins with seeds that nobody has played before.
+const FRESH: u64 = 20;
 
-/// Plays the kept scenarios. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`) plays these seeds instead, with
-/// `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps; `MYELIN_SCENARIO_FRESH=30` adds
-/// fresh seeds for 30 s; `MYELIN_SCENARIO_WRITERS=1` has two event persisters and other stream writers beside the main process.
-///
-/// Seeds are not played by default yet: no long run of them was clean since what Python decides by chance is told from
-/// what is wrong (`chance.rs`). `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without making them smaller.
+/// Plays the kept scenarios, some fixed seeds and some fresh ones. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`) plays these
+/// seeds instead, with `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps;
+/// `MYELIN_SCENARIO_FRESH=30` begins with fresh seeds for 30 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without
+/// making them smaller; `MYELIN_SCENARIO_WRITERS=1` has two event persisters and other stream writers beside the main process.
 pub fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
@@ -83,10 +87,11 @@ fn run() -> Result<usize> {
     for file in if wanted.is_some() { Vec::new() } else { files()? } {
         failed += usize::from(kept(&theatre, &file)?);
     }
-    for seed in wanted.unwrap_or(0..0) {
+    let fresh = number("MYELIN_SCENARIO_FRESH")?.or(wanted.is_none().then_some(FRESH));
+    for seed in wanted.unwrap_or(FIXED) {
         failed += usize::from(random(&theatre, seed)?);
     }
-    if let Some(time) = number("MYELIN_SCENARIO_FRESH")?.map(Duration::from_secs) {
+    if let Some(time) = fresh.map(Duration::from_secs) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let start = Instant::now();
         for seed in now * 1000.. {
@@ -106,7 +111,7 @@ fn number(name: &str) -> Result<Option<u64>> {
 }
 
 /// `7` or `1..300`, both ends included.
-fn seeds(text: &str) -> Result<std::ops::Range<u64>> {
+fn seeds(text: &str) -> Result<Range<u64>> {
     let (first, last) = text.split_once("..").unwrap_or((text, text));
     let number = |text: &str| text.parse::<u64>().with_context(|| format!("MYELIN_SCENARIO_SEEDS: {text}"));
     Ok(number(first)?..number(last)? + 1)
@@ -159,7 +164,13 @@ fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<b
     } else {
         (steps[..=failure.at].to_vec(), failure)
     };
-    println!("the smallest that still fails ({} steps), a file for compliance/scenarios/:", steps.len());
+    if shrinks {
+        println!("MYELIN_SCENARIO_SEEDS={} plays it again", name.trim_start_matches("seed "));
+    }
+    println!(
+        "the smallest that still fails ({} steps); to keep it, save it as compliance/scenarios/<name>.jsonl:",
+        steps.len()
+    );
     print!("{}", step::write(&steps)?);
     failure.lines.iter().for_each(|line| println!("{line}"));
     Ok(true)

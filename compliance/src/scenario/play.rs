@@ -104,6 +104,7 @@ impl Theatre {
     fn cast(&self) -> Result<Names> {
         let play = self.plays.fetch_add(1, Ordering::Relaxed);
         let mut names = Names::default();
+        names.set("play", play.to_string());
         for user in USERS {
             let body = json!({"username": format!("{user}_of_{play}"), "password": PASSWORD,
                 "auth": {"type": "m.login.dummy"}, "inhibit_login": true});
@@ -149,6 +150,7 @@ impl Play<'_> {
     fn keep_token(&mut self, name: &str, token: &str) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis());
         self.taken.insert(name.to_owned(), i64::try_from(now).unwrap_or(i64::MAX));
+        self.names.set(&format!("time:{name}"), now.to_string());
         self.names.set(name, token);
     }
 

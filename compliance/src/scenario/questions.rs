@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::routes;
 use super::step::{Act, Ask};
 use super::world::{DEVICES, World};
 
 const SYNCS: usize = 2;
-const OTHERS: usize = 1;
+const OTHERS: usize = 2;
 const STATE_AFTER: &str = "org.matrix.msc4222.use_state_after";
 
 pub fn after(world: &mut World, acts: &[Act]) -> Vec<Ask> {
@@ -15,7 +16,7 @@ pub fn after(world: &mut World, acts: &[Act]) -> Vec<Ask> {
         asks.push(sync(world, acts));
     }
     for _ in 0..OTHERS {
-        asks.extend(other(world));
+        asks.extend(routes::other(world));
     }
     asks
 }
@@ -86,7 +87,12 @@ fn variant(world: &mut World) -> (String, Value, Option<&'static str>) {
             ("state_after, lazy".to_owned(), filter, Some(STATE_AFTER))
         }
         19 => plain("threads", of(json!({"timeline": {"unread_thread_notifications": true, "limit": limit}}))),
-        20 => plain("fields", json!({"event_fields": ["type", "content.body", "sender", "unsigned"]})),
+        // What tells which event of which key it is, and who comes and goes.
+        20 => plain(
+            "some fields",
+            json!({"event_fields": ["type", "state_key", "event_id", "origin_server_ts", "content.body",
+                "content.membership", "sender", "unsigned"]}),
+        ),
         21 => plain("federation format", json!({"event_format": "federation"})),
         22 => plain("types", of(json!({"timeline": {"types": ["m.room.message"], "limit": limit}}))),
         23 => {
@@ -101,30 +107,4 @@ fn variant(world: &mut World) -> (String, Value, Option<&'static str>) {
             of(json!({"timeline": {"org.matrix.labels": ["#fun"]}, "ephemeral": {"types": ["m.receipt"]}})),
         ),
     }
-}
-
-fn other(world: &mut World) -> Option<Ask> {
-    let by = world.random.one(DEVICES);
-    let room = world.room()?;
-    let name = world.rooms[room].name.clone();
-    let event = world.random.pick(&world.rooms[room].events).cloned();
-    let path = |tail: &str| format!("v3/rooms/<{name}>/{tail}");
-    Some(match world.random.below(12) {
-        0 => Ask::new("members/all", by, path("members")),
-        1 => {
-            let at = format!("<t{}>", world.random.below(world.number + 1));
-            Ask::new("members/at", by, path("members")).query("at", &at)
-        }
-        2 => Ask::new("members/not left", by, path("members")).query("not_membership", "leave"),
-        3 => Ask::new("joined_members/all", by, path("joined_members")),
-        4 => Ask::new("state/all", by, path("state")),
-        5 => {
-            let key = world.random.one(["m.room.name", "my.state/key", "m.room.power_levels", "m.room.member/<@b>"]);
-            Ask::new("state_event/one", by, path(&format!("state/{key}")))
-        }
-        6 => Ask::new("state_event/event", by, path("state/m.room.create")).query("format", "event"),
-        7..=9 => Ask::new("event/one", by, path(&format!("event/<{}>", event?))),
-        10 => Ask::new("joined_rooms/all", by, "v3/joined_rooms"),
-        _ => Ask::new("whoami/user", by, "v3/account/whoami"),
-    })
 }

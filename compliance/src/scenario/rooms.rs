@@ -183,3 +183,11 @@ pub fn upgrade(world: &mut World) -> Option<Vec<Act>> {
     let body = json!({"new_version": version});
     Some(vec![Act::new(device, "POST", format!("v3/rooms/<{old}>/upgrade"), body).keep(&name, "/replacement_room")])
 }
+
+/// Named so that no other play knows it.
+pub fn alias(world: &mut World) -> Option<Vec<Act>> {
+    let (room, user) = world.mighty()?;
+    let (device, name) = (world.device_of(user), world.rooms[room].name.clone());
+    let path = format!("v3/directory/room/%23{}-<play>:myelin.test", world.fresh("alias"));
+    Some(vec![Act::new(device, "PUT", path, json!({"room_id": format!("<{name}>")}))])
+}

@@ -168,3 +168,16 @@ pub fn presence(world: &mut World) -> Option<Vec<Act>> {
     }
     Some(vec![Act::new(device, "PUT", format!("v3/presence/<@{}>/status", &device[..1]), body)])
 }
+
+/// A key backup, which may exist already, and a key for it.
+pub fn backup(world: &mut World) -> Option<Vec<Act>> {
+    let (device, room) = (world.device(), world.room()?);
+    let room = world.rooms[room].name.clone();
+    let version = json!({"algorithm": "m.megolm_backup.v1", "auth_data": {"public_key": world.number}});
+    let key = json!({"first_message_index": world.random.below(3), "forwarded_count": 0,
+        "is_verified": world.random.percent(50), "session_data": {"number": world.number}});
+    let path = format!("v3/room_keys/keys/<{room}>/session{}?version=1", world.random.below(3));
+    let put = Act::new(device, "PUT", path, key);
+    let create = Act::new(device, "POST", "v3/room_keys/version", version);
+    Some(if world.random.percent(50) { vec![create, put] } else { vec![put] })
+}

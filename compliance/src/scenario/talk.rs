@@ -110,16 +110,32 @@ pub fn redact(world: &mut World) -> Option<Vec<Act>> {
     Some(vec![world.event(room, user, &path, json!({"reason": "a test"}))])
 }
 
-/// Events that do not know of each other, state and messages.
+/// Events that do not know of each other: messages, state, and what takes away the right to either, so that the
+/// resolution of the forks may reset what was already told.
 pub fn at_once(world: &mut World) -> Option<Vec<Act>> {
     let room = world.room()?;
     let users = world.rooms[room].who(Is::Joined);
+    let creator = world.rooms[room].creator;
     let mut acts = Vec::new();
     for at in 0..2 + world.random.below(5) {
         let user = *world.random.pick(&users)?;
-        acts.push(match world.random.below(4) {
-            0 => world.event(room, user, "state/m.room.topic", json!({"topic": format!("topic {at}")})),
-            1 => world.event(room, user, "state/my.state/at_once", json!({"at": at})),
+        acts.push(match world.random.below(8) {
+            0..=1 => world.event(room, user, "state/m.room.topic", json!({"topic": format!("topic {at}")})),
+            2 => world.event(room, user, "state/my.state/at_once", json!({"at": at})),
+            3 => {
+                let action = world.random.one(["kick", "ban", "invite"]);
+                let path = format!("v3/rooms/<{}>/{action}", world.rooms[room].name);
+                Act::new(world.device_of(creator), "POST", path, json!({"user_id": format!("<@{user}>")}))
+            }
+            4 => {
+                let powers = if world.rooms[room].has_creators_in_power_levels() {
+                    json!({format!("<@{creator}>"): 100, format!("<@{user}>"): world.random.one([0, 100])})
+                } else {
+                    json!({})
+                };
+                let content = json!({"users": powers, "state_default": world.random.one([0, 50])});
+                world.event(room, creator, "state/m.room.power_levels", content)
+            }
             _ => message(world, room, user),
         });
     }
