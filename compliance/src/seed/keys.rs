@@ -11,13 +11,13 @@ impl Seed {
     pub(super) fn keys(&mut self, synapse: &Synapse) -> Result<()> {
         let alice = self.names.get("@alice")?.to_owned();
         let (bob, device) = (self.names.get("@bob")?.to_owned(), self.names.get("device:alice")?.to_owned());
-        let mut sql = String::new();
+        let mut sql = Vec::new();
         for kind in ["master", "self_signing", "user_signing"] {
-            sql += &key(&alice, kind, &format!("alice-{kind}"));
+            sql.push(key(&alice, kind, &format!("alice-{kind}")));
         }
         // The later one counts.
         for public in ["bob-old", "bob-new"] {
-            sql += &key(&bob, "master", public);
+            sql.push(key(&bob, "master", public));
         }
         for (by, signer, target, of) in [
             (&alice, "alice-self_signing", &alice, &*device),
@@ -26,16 +26,16 @@ impl Seed {
             (&bob, "bob-user", &alice, &*device),
             (&alice, "alice-user_signing", &bob, "bob-new"),
         ] {
-            sql += &format!(
+            sql.push(format!(
                 "INSERT INTO e2e_cross_signing_signatures VALUES ('{by}', 'ed25519:{signer}', '{target}', '{of}', \
                  'signature of {signer}');\n"
-            );
+            ));
         }
         for (name, has_both) in [("remote", true), ("half", false), ("gone", true), ("stale", true)] {
-            sql += &remote(&format!("@{name}:other.test"), has_both, name != "gone", name == "stale");
+            sql.extend(remote(&format!("@{name}:other.test"), has_both, name != "gone", name == "stale"));
         }
         let script = synapse.folder.join("keys.sql");
-        std::fs::write(&script, sql)?;
+        std::fs::write(&script, sql.concat())?;
         synapse.postgres.run_script("synapse", &script, &[])
     }
 }
@@ -51,27 +51,27 @@ fn key(user_id: &str, kind: &str, public: &str) -> String {
 }
 
 /// A user of a server that does not exist, with two devices, in a room that nobody else is in.
-fn remote(user_id: &str, has_both: bool, is_in_a_room: bool, must_be_fetched: bool) -> String {
-    let mut sql = key(user_id, "master", &format!("{user_id}-master"));
+fn remote(user_id: &str, has_both: bool, is_in_a_room: bool, must_be_fetched: bool) -> Vec<String> {
+    let mut sql = vec![key(user_id, "master", &format!("{user_id}-master"))];
     if has_both {
-        sql += &key(user_id, "self_signing", &format!("{user_id}-self_signing"));
+        sql.push(key(user_id, "self_signing", &format!("{user_id}-self_signing")));
     }
     let keys = json!({"user_id": user_id, "keys": {"ed25519:R1": "x"}, "unsigned": {"old": 1}});
     for (device_id, content) in
         [("R1", json!({"device_id": "R1", "device_display_name": "Far", "keys": keys})), ("R2", Value::default())]
     {
         let content = if content.is_null() { json!({"device_id": device_id}) } else { content };
-        sql += &format!("INSERT INTO device_lists_remote_cache VALUES ('{user_id}', '{device_id}', '{content}');\n");
+        sql.push(format!("INSERT INTO device_lists_remote_cache VALUES ('{user_id}', '{device_id}', '{content}');\n"));
     }
-    sql += &format!("INSERT INTO device_lists_remote_extremeties VALUES ('{user_id}', '5');\n");
+    sql.push(format!("INSERT INTO device_lists_remote_extremeties VALUES ('{user_id}', '5');\n"));
     if is_in_a_room {
-        sql += &format!(
+        sql.push(format!(
             "INSERT INTO current_state_events (event_id, room_id, type, state_key, membership) \
              VALUES ('$of{user_id}', '!elsewhere:other.test', 'm.room.member', '{user_id}', 'join');\n"
-        );
+        ));
     }
     if must_be_fetched {
-        sql += &format!("INSERT INTO device_lists_remote_resync VALUES ('{user_id}', 1);\n");
+        sql.push(format!("INSERT INTO device_lists_remote_resync VALUES ('{user_id}', 1);\n"));
     }
     sql
 }

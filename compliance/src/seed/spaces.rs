@@ -23,7 +23,7 @@ impl Seed {
             ("tree", "joined", json!({"via": ["myelin.test", 5]})),
             ("tree", "busy", json!({})),
             ("tree", "knock", json!({"via": here, "order": "x".repeat(51)})),
-            ("branch", "general", json!({"via": here, "extra": 1.5})),
+            ("branch", "general", json!({"via": here, "extra": 5})),
             ("branch", "tree", json!({"via": here})),
             ("branch", "open invite", json!({"via": here, "suggested": true})),
             ("far space", "general", json!({"via": here})),

@@ -141,12 +141,11 @@ fn entry(room: &RoomStats) -> Entry<'_> {
 impl RoomListNextBatch {
     fn to_token(&self) -> String {
         let mut out = vec![0x83, 0xa1, b'm'];
-        match u8::try_from(self.last_joined_members) {
-            Ok(small @ 0..=0x7f) => out.push(small),
-            _ => {
-                out.push(0xd3);
-                out.extend(self.last_joined_members.to_be_bytes());
-            }
+        if let Ok(small @ 0..=0x7f) = u8::try_from(self.last_joined_members) {
+            out.push(small);
+        } else {
+            out.push(0xd3);
+            out.extend(self.last_joined_members.to_be_bytes());
         }
         out.extend([0xa1, b'r']);
         let id = self.last_room_id.as_bytes();

@@ -50,7 +50,7 @@ fn quoted_words(term: &str) -> Vec<String> {
 /// `_parse_words_with_icu`: ids with `-`, `.` or `_` in them stay in one piece.
 fn words(term: &str) -> Vec<String> {
     let parts: Vec<&str> =
-        segments(term).into_iter().flat_map(|part| part.split(['@', ':'])).map(|part| part.trim_ascii()).collect();
+        segments(term).into_iter().flat_map(|part| part.split(['@', ':'])).map(str::trim_ascii).collect();
     let is_word = |part: &&&str| part.as_bytes().first().is_some_and(|byte| is_word_byte(*byte));
     let mut words: Vec<String> = Vec::new();
     let mut at = 0;

@@ -12,7 +12,6 @@ pub struct FoundUser {
 
 /// Who may be found, and how.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in homeserver.yaml")]
 pub struct UserSearch<'a> {
     /// Who asks.
     pub user_id: &'a str,
