@@ -16,7 +16,8 @@ pub enum Rule {
     /// An array whose order is that of a Python set.
     Set,
     /// Room state, by type and state key. Of two events of a key, the one before the timeline and the one after it,
-    /// Python sends either, by the order of a set; the later one is right.
+    /// Python sends either, by the order of a set; the later one is right. If Python's was made at once with others, the
+    /// later one may not be the one that the state after the timeline has.
     State,
     /// Numbers that depend on the moment of the request.
     Near,

@@ -16,6 +16,8 @@ pub struct Asked<'a> {
     pub user_id: Option<&'a str>,
     /// When `since` was the present, in milliseconds since 1970; `None` if that is not known.
     pub since: Option<i64>,
+    /// When things were done at once, from and to, in the same unit.
+    pub forked: &'a [(i64, i64)],
 }
 
 const STATES: [&str; 2] = ["state", "org.matrix.msc4222.state_after"];
@@ -235,7 +237,7 @@ mod tests {
             }
             sync
         };
-        let lazy = Asked { row: "lazy", user_id: Some("@me"), since: Some(6) };
+        let lazy = Asked { row: "lazy", user_id: Some("@me"), since: Some(6), ..Asked::default() };
         let with = |user: &str| sync(&[event(user, "join")], &json!([user]));
         let without = sync(&[], &Value::Null);
         assert!(equal(lazy, &with("@a"), &without) && equal(lazy, &without, &with("@me")));
