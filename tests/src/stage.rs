@@ -35,8 +35,13 @@ pub struct Stage {
 
 impl Stage {
     pub fn start(folder: &Path) -> Result<Self> {
+        Self::start_with(folder, "sync_response_cache_duration: 0")
+    }
+
+    /// With these settings of `caches`.
+    pub fn start_with(folder: &Path, caches: &str) -> Result<Self> {
         program()?;
-        let synapse = Synapse::start_with(folder, "caches: {sync_response_cache_duration: 0}\n", SEPARATE)?;
+        let synapse = Synapse::start_with(folder, &format!("caches: {{{caches}}}\n"), SEPARATE)?;
         let (redis, postgres) = (Relay::start(synapse.redis.port)?, Relay::start(synapse.postgres.port)?);
         let myelin = Myelin::start(&synapse, "myelin1", redis.port, postgres.port)?;
         let talker = Arc::new(Talker::new(&synapse, 2)?);

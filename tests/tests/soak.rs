@@ -21,9 +21,16 @@ const SYNCS: [&str; 6] = [
     "rooms/<room>/members",
 ];
 
+/// So small that they are full after the warm-up: what grows then is no cache.
+const CACHES: &str = "sync_response_cache_duration: 0, global_factor: 0.01";
+
 struct Sample {
+    /// Minutes since the start.
     at: f64,
+    /// MiB, of the process.
     memory: f64,
+    /// MiB, as the caches estimate themselves.
+    cached: f64,
     listeners: usize,
     files: usize,
 }
@@ -33,7 +40,7 @@ struct Sample {
 fn memory_is_flat() -> Result<()> {
     let seconds = std::env::var("MYELIN_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let folder = tempfile::tempdir()?;
-    let mut stage = Stage::start(folder.path())?;
+    let mut stage = Stage::start_with(folder.path(), CACHES)?;
     let load = SYNCS.map(|path| {
         let path = format!("/_matrix/client/v3/{}", path.replace("<room>", &stage.talker.rooms[0]));
         Repeated::request(Client::new(stage.myelin.port).with_token(&stage.talker.bob_token), path, Duration::ZERO)
@@ -54,9 +61,14 @@ fn memory_is_flat() -> Result<()> {
 
 fn sample(stage: &Stage, start: Instant) -> Result<Sample> {
     #[expect(clippy::cast_precision_loss, reason = "bytes of one process")]
-    let memory = stage.metric("process_resident_memory_bytes")? as f64 / f64::from(1 << 20);
-    let files = stage.metric("process_open_fds")?;
-    Ok(Sample { at: start.elapsed().as_secs_f64() / 60.0, memory, listeners: stage.listeners()?, files })
+    let mib = |name| Ok::<_, anyhow::Error>(stage.metric(name)? as f64 / f64::from(1 << 20));
+    Ok(Sample {
+        at: start.elapsed().as_secs_f64() / 60.0,
+        memory: mib("process_resident_memory_bytes")?,
+        cached: mib("synapse_util_caches_cache_size_bytes")?,
+        listeners: stage.listeners()?,
+        files: stage.metric("process_open_fds")?,
+    })
 }
 
 /// The slope of the second half, after the warm-up.
@@ -72,19 +84,28 @@ fn report(samples: &[Sample]) -> Result<()> {
         )
     };
     let ((before, listeners_before, files_before), (after, listeners, files)) = (ends(warm_up), ends(rest));
-    println!("memory: {before:.1} MiB after the warm-up, {after:.1} at the end, {:+.2} MiB a minute", slope(rest));
+    for tenth in samples.chunks(samples.len().div_ceil(10)) {
+        println!(
+            "after {:4.1} minutes: {:6.1} MiB, {:5.2} of them cached",
+            tenth[0].at, tenth[0].memory, tenth[0].cached
+        );
+    }
+    let (memory, cached) = (slope(rest, |sample| sample.memory), slope(rest, |sample| sample.cached));
+    println!(
+        "memory: {before:.1} MiB after the warm-up, {after:.1} at the end, {memory:+.3} MiB a minute, {cached:+.3} of it cached"
+    );
     println!("most waiting: {listeners_before}, then {listeners}; open files: {files_before}, then {files}");
     ensure!(after < before * 1.5, "memory grows");
     ensure!(listeners <= listeners_before + 2 && files <= files_before + 10, "waiters or connections grow");
     Ok(())
 }
 
-/// Of memory over time, by least squares.
+/// Of a sample's value over time, by least squares.
 #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
-fn slope(samples: &[Sample]) -> f64 {
+fn slope(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
     let count = samples.len() as f64;
     let mean = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / count;
-    let (at, memory) = (mean(|sample| sample.at), mean(|sample| sample.memory));
-    let covariance: f64 = samples.iter().map(|sample| (sample.at - at) * (sample.memory - memory)).sum();
+    let (at, value) = (mean(|sample| sample.at), mean(of));
+    let covariance: f64 = samples.iter().map(|sample| (sample.at - at) * (of(sample) - value)).sum();
     covariance / samples.iter().map(|sample| (sample.at - at).powi(2)).sum::<f64>()
 }

@@ -67,6 +67,9 @@ fn read_one(section: &Section<'_>, kind: ListenerKind, warnings: &mut Vec<String
         if resource.flag("compress", false) {
             warnings.push("worker_listeners: compress has no effect on a worker, in Synapse neither".to_owned());
         }
+        if resource.get("names").is_some_and(|names| !names.is_array()) {
+            return Err(resource.fault("names", "must be a list"));
+        }
         for name in resource.texts("names")? {
             if !RESOURCES.contains(&name.as_str()) {
                 return Err(resource.fault("names", format!("unknown resource {name}")));

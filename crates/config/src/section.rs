@@ -138,9 +138,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A number; Synapse takes no text for one here.
     pub fn port(&self, key: &str) -> Result<Option<u16>> {
-        let Some(number) = self.integer(key)? else { return Ok(None) };
-        u16::try_from(number).map(Some).map_err(|_| self.fault(key, "must be a port number"))
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let port = value.as_u64().and_then(|number| u16::try_from(number).ok());
+        port.map(Some).ok_or_else(|| self.fault(key, "must be a port number"))
     }
 
     pub fn float_or(&self, key: &str, default: f64) -> Result<f64> {

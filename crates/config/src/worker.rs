@@ -106,6 +106,9 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Worker, Co
         }
     }
     let name = root.text_or("worker_name", &app)?;
+    if matches!(name.as_str(), MAIN | MASTER) {
+        return Err(root.fault("worker_name", format!("{name} is the main process")));
+    }
     let instance_map = read_instance_map(root)?;
     let stream_writers = read_stream_writers(root, &instance_map, &name)?;
     let (listeners, fallback) = (listener::read(root, warnings)?, read_fallback(root)?);
@@ -210,6 +213,9 @@ fn read_stream_writers(
 
 fn read_fallback(root: &Section<'_>) -> Result<Option<InstanceLocation>, ConfigError> {
     let own = root.section("myelin")?;
+    if let Some(unknown) = own.keys().find(|key| *key != "fallback") {
+        return Err(own.fault(unknown, "is not known"));
+    }
     let (section, key) = if own.has("fallback") { (&own, "fallback") } else { (root, "worker_main_http_uri") };
     let Some(url) = section.text(key)? else { return Ok(None) };
     let expected = "must be http://host:port, https://host:port or unix:/path";

@@ -74,6 +74,13 @@ fn refusals_name_file_key_and_reason() {
         ("server_name: 'lab.test/x'", "3.yaml: server_name: lab.test/x is not a host name"),
         ("soft_file_limit: -1", "soft_file_limit: must not be negative"),
         ("worker_listeners: [{type: http, path: /x, mode: '660'}]", "worker_listeners[0].mode"),
+        ("worker_listeners: [{type: http, port: '8083'}]", "worker_listeners[0].port: must be a port number"),
+        (
+            "worker_listeners: [{type: http, port: 8083, resources: [{names: client}]}]",
+            "resources[0].names: must be a list",
+        ),
+        ("worker_name: main", "3.yaml: worker_name: main is the main process"),
+        ("myelin: {fallbck: 'http://x'}", "3.yaml: myelin.fallbck: is not known"),
         ("worker_replication_http_port: 1", "worker_replication_http_port"),
         ("presence: {sync_online_timeout: soon}", "presence.sync_online_timeout"),
         ("a: [", "3.yaml"),

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// A drop-in for `python -m synapse.app.generic_worker`.
 #[derive(Debug, Parser)]
-#[command(name = "myelin", version)]
+#[command(name = "myelin", version, infer_long_args = true)]
 pub struct Cli {
     /// A configuration file, or a folder of *.yaml files; later ones replace keys of earlier ones.
     #[arg(short = 'c', long = "config-path", value_name = "PATH")]
@@ -43,8 +43,8 @@ pub enum Format {
     Markdown,
 }
 
-/// Arguments without what names the Python module: container images and units call
-/// `run -m synapse.app.generic_worker -c …` or `-m synapse.app.generic_worker -c …`.
+/// Arguments without what names the Python module of a worker: container images and units call
+/// `run -m synapse.app.generic_worker -c …` or `-m synapse.app.generic_worker -c …`. The main process's stays, and is refused.
 pub fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut given = given.into_iter();
     let mut kept: Vec<OsString> = given.next().into_iter().collect();
@@ -53,13 +53,18 @@ pub fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         rest.next();
     }
     while let Some(argument) = rest.next() {
-        if argument == "-m" && rest.peek().is_some_and(|name| name.to_string_lossy().starts_with("synapse.app.")) {
+        if argument == "-m" && rest.peek().is_some_and(names_a_worker) {
             rest.next();
         } else {
             kept.push(argument);
         }
     }
     kept
+}
+
+fn names_a_worker(module: &OsString) -> bool {
+    let module = module.to_string_lossy();
+    module.starts_with("synapse.app.") && module != "synapse.app.homeserver"
 }
 
 #[cfg(test)]
@@ -76,9 +81,13 @@ mod tests {
             "myelin -c a.yaml -c b.yaml",
             "myelin run -m synapse.app.generic_worker -c a.yaml --config-path b.yaml",
             "myelin -m synapse.app.synchrotron --config-path=a.yaml --config-path=b.yaml",
+            "myelin --config a.yaml --conf=b.yaml",
         ] {
             assert_eq!(parse(line).config_paths, [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")], "{line}");
         }
+        assert!(
+            Cli::try_parse_from(arguments(["myelin", "-m", "synapse.app.homeserver"].map(OsString::from))).is_err()
+        );
         assert!(matches!(parse("myelin routes").command, Some(Command::Routes { .. })));
     }
 }

@@ -31,6 +31,8 @@ use crate::cli::{Cli, Command, Format};
 use crate::logging::Logging;
 
 /// Answers of megabytes, and the thousands of small parts that they are made of: glibc's takes up to twice the time.
+/// Without huge pages (`no_thp`): they take 20 MB more at start, and zeroing them was a seventh of the time in which
+/// 1,000 waiters were answered.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

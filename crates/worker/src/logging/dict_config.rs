@@ -1,11 +1,12 @@
 //! The usual subset of Python's dictConfig: levels, handlers, formatters, propagation. Answers to
 //! `logging.config.dictConfig` and `synapse/config/logger.py`.
 //!
-//! What is unknown is warned of and goes to stderr; a log configuration never stops the worker.
+//! What is unknown is a fault: it stops the start, and a file that is read again while running stays without effect.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 use tracing::Level;
 
@@ -16,6 +17,9 @@ use super::sink::{Rotation, Sink};
 pub type Severity = u8;
 
 pub const INFO: Severity = 20;
+
+/// Handlers that hand on to a handler that hands on …: more is a circle.
+const MAX_BUFFERS: usize = 8;
 
 /// A tracing level as Python's number and name.
 pub fn severity(level: Level) -> (Severity, &'static str) {
@@ -78,20 +82,20 @@ impl Loggers {
     }
 }
 
-/// The loggers that a configuration describes, and what of it was not understood.
-pub fn read(config: &Value) -> (Loggers, Vec<String>) {
-    let mut reader = Reader { config, handlers: BTreeMap::new(), warnings: Vec::new() };
-    let mut root = reader.logger(config.get("root").unwrap_or(&Value::Null));
+/// The loggers that a configuration describes; a complaint names the key.
+pub fn read(config: &Value) -> Result<Loggers> {
+    let mut reader = Reader { config, handlers: BTreeMap::new() };
+    let mut root = reader.logger("root", config.get("root").unwrap_or(&Value::Null))?;
     if root.handlers.is_empty() && config.get("root").is_none_or(|root| root.get("handlers").is_none()) {
         root.handlers.push(Arc::new(Handler { level: 0, format: Format::default(), sink: Sink::stderr() }));
     }
     root.level.get_or_insert(INFO);
     let mut named = BTreeMap::new();
     for (name, logger) in entries(config, "loggers") {
-        named.insert(name.clone(), reader.logger(logger));
+        named.insert(name.clone(), reader.logger(&format!("loggers.{name}"), logger)?);
     }
     let lowest = named.values().chain([&root]).filter_map(|logger| logger.level).min().unwrap_or(INFO);
-    (Loggers { root, named, lowest }, reader.warnings)
+    Ok(Loggers { root, named, lowest })
 }
 
 fn entries<'a>(config: &'a Value, key: &str) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
@@ -101,99 +105,96 @@ fn entries<'a>(config: &'a Value, key: &str) -> impl Iterator<Item = (&'a String
 struct Reader<'a> {
     config: &'a Value,
     handlers: BTreeMap<String, Option<Arc<Handler>>>,
-    warnings: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn logger(&mut self, logger: &Value) -> Logger {
-        let level = logger.get("level").map(|value| self.level(value));
+    fn logger(&mut self, key: &str, logger: &Value) -> Result<Logger> {
         let names = logger.get("handlers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        let handlers = names.filter_map(|name| self.handler(name, 0)).collect();
+        let mut handlers = Vec::new();
+        for name in names {
+            handlers.extend(self.handler(name, 0).with_context(|| format!("{key}.handlers"))?);
+        }
         let propagate = logger.get("propagate").and_then(Value::as_bool).unwrap_or(true);
-        Logger { level, handlers, propagate }
+        Ok(Logger { level: level(key, logger)?, handlers, propagate })
     }
 
-    fn level(&mut self, value: &Value) -> Severity {
-        let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
-        match value.as_str().unwrap_or_default().to_uppercase().as_str() {
-            "NOTSET" => 0,
-            "DEBUG" => 10,
-            "INFO" => 20,
-            "WARN" | "WARNING" => 30,
-            "ERROR" => 40,
-            "CRITICAL" | "FATAL" => 50,
-            _ => number.unwrap_or_else(|| {
-                self.warnings.push(format!("unknown level {value}; INFO is used"));
-                INFO
-            }),
-        }
-    }
-
-    /// The handler of a name, made once. `depth`: how many buffers lead to it.
-    fn handler(&mut self, name: &str, depth: usize) -> Option<Arc<Handler>> {
+    /// The handler of a name, made once; none for Python's `NullHandler`. `depth`: how many buffers lead to it.
+    fn handler(&mut self, name: &str, depth: usize) -> Result<Option<Arc<Handler>>> {
         if let Some(known) = self.handlers.get(name) {
-            return known.clone();
+            return Ok(known.clone());
         }
-        let made = self.make_handler(name, depth);
+        let made = self.make_handler(name, depth)?;
         self.handlers.insert(name.to_owned(), made.clone());
-        made
+        Ok(made)
     }
 
-    fn make_handler(&mut self, name: &str, depth: usize) -> Option<Arc<Handler>> {
+    fn make_handler(&mut self, name: &str, depth: usize) -> Result<Option<Arc<Handler>>> {
         let Some(handler) = self.config.get("handlers").and_then(|handlers| handlers.get(name)) else {
-            self.warnings.push(format!("there is no handler {name}"));
-            return None;
+            bail!("there is no handler {name}");
         };
+        let key = format!("handlers.{name}");
         let text = |key: &str| handler.get(key).and_then(Value::as_str);
         let class = text("class").or_else(|| text("()")).unwrap_or_default();
         let number = |key: &str| handler.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let file = |rotation| text("filename").map(|name| Sink::file(name.as_ref(), rotation));
+        let file = |rotation| {
+            let name = text("filename").with_context(|| format!("{key}.filename: is required"))?;
+            Sink::file(name.as_ref(), rotation).with_context(|| format!("{key}.filename: cannot open {name}"))
+        };
         let sink = match class.rsplit('.').next().unwrap_or_default() {
-            "NullHandler" => return None,
+            "NullHandler" => return Ok(None),
             // Lines leave at once; a buffer would only lose some of them in a crash.
-            "PeriodicallyFlushingMemoryHandler" | "MemoryHandler" if depth < 8 => {
-                return self.handler(text("target").unwrap_or_default(), depth + 1);
+            "PeriodicallyFlushingMemoryHandler" | "MemoryHandler" if depth < MAX_BUFFERS => {
+                return self.handler(text("target").unwrap_or_default(), depth + 1).with_context(|| key);
             }
-            "StreamHandler" if text("stream").is_some_and(|stream| stream.ends_with("stdout")) => Ok(Sink::stdout()),
-            "StreamHandler" => Ok(Sink::stderr()),
-            "FileHandler" | "WatchedFileHandler" => file(Rotation::Never).unwrap_or_else(no_file),
-            "RotatingFileHandler" => {
-                file(Rotation::Size { max: number("maxBytes"), backups: number("backupCount") }).unwrap_or_else(no_file)
-            }
+            "StreamHandler" if text("stream").is_some_and(|stream| stream.ends_with("stdout")) => Sink::stdout(),
+            // A unit's stderr is the journal.
+            "StreamHandler" | "JournalHandler" | "JournaldLogHandler" => Sink::stderr(),
+            "FileHandler" | "WatchedFileHandler" => file(Rotation::Never)?,
+            "RotatingFileHandler" => file(Rotation::Size { max: number("maxBytes"), backups: number("backupCount") })?,
             "TimedRotatingFileHandler" => {
                 let when = text("when").unwrap_or("H").to_uppercase();
                 let every = super::sink::period(&when, number("interval").max(1));
-                file(Rotation::Time { every, backups: number("backupCount") }).unwrap_or_else(no_file)
+                file(Rotation::Time { every, backups: number("backupCount") })?
             }
-            _ => Err(std::io::Error::other(format!("class {class} is not known here"))),
+            _ => bail!("{key}.class: {class} is not supported; a StreamHandler or one of the FileHandlers is"),
         };
-        let sink = sink.unwrap_or_else(|error| {
-            self.warnings.push(format!("handler {name} writes to stderr: {error}"));
-            Sink::stderr()
-        });
-        let level = handler.get("level").map_or(0, |value| self.level(value));
-        Some(Arc::new(Handler { level, format: self.format(text("formatter")), sink }))
+        let level = level(&key, handler)?.unwrap_or(0);
+        Ok(Some(Arc::new(Handler { level, format: self.format(text("formatter"))?, sink })))
     }
 
-    fn format(&mut self, name: Option<&str>) -> Format {
-        let formatter = name.and_then(|name| self.config.get("formatters")?.get(name));
-        let text = |key: &str| formatter.and_then(|formatter| formatter.get(key)?.as_str());
+    fn format(&self, name: Option<&str>) -> Result<Format> {
+        let Some(name) = name else { return Ok(Format::plain()) };
+        let Some(formatter) = self.config.get("formatters").and_then(|formatters| formatters.get(name)) else {
+            bail!("there is no formatter {name}");
+        };
+        let text = |key: &str| formatter.get(key).and_then(Value::as_str);
         let class = text("class").or_else(|| text("()")).unwrap_or_default();
-        match class.rsplit('.').next().unwrap_or_default() {
+        Ok(match class.rsplit('.').next().unwrap_or_default() {
             "TerseJsonFormatter" => Format::Json { time: true },
             "JsonFormatter" => Format::Json { time: false },
             _ if text("style").is_some_and(|style| style != "%") => {
-                self.warnings.push("only formats in %-style are understood".to_owned());
-                Format::default()
+                bail!("formatters.{name}.style: only %-style is supported")
             }
-            // Python's own default when a handler has no format.
-            _ => text("format").map_or_else(|| Format::parse("%(message)s"), Format::parse),
-        }
+            _ => text("format").map_or_else(Format::plain, Format::parse),
+        })
     }
 }
 
-fn no_file() -> std::io::Result<Sink> {
-    Err(std::io::Error::other("it has no filename"))
+/// `level` of a logger or a handler.
+fn level(key: &str, owner: &Value) -> Result<Option<Severity>> {
+    let Some(value) = owner.get("level").filter(|value| !value.is_null()) else { return Ok(None) };
+    Ok(Some(match value.as_str().unwrap_or_default() {
+        "NOTSET" => 0,
+        "DEBUG" => 10,
+        "INFO" => INFO,
+        "WARN" | "WARNING" => 30,
+        "ERROR" => 40,
+        "CRITICAL" | "FATAL" => 50,
+        _ => match value.as_u64().and_then(|number| u8::try_from(number).ok()) {
+            Some(number) => number,
+            None => bail!("{key}.level: {value} is not a level"),
+        },
+    }))
 }
 
 #[cfg(test)]
@@ -203,11 +204,11 @@ mod tests {
 
     #[test]
     fn levels_come_from_the_nearest_logger() {
-        let (loggers, warnings) = read(&json!({
+        let loggers = read(&json!({
             "root": {"level": "WARNING"},
             "loggers": {"synapse.storage.SQL": {"level": "INFO"}, "synapse": {"level": "DEBUG"}},
-        }));
-        assert_eq!(warnings, Vec::<String>::new());
+        }))
+        .unwrap();
         assert!(loggers.takes("synapse.storage.SQL", 20) && !loggers.takes("synapse.storage.SQL.x", 10));
         assert!(loggers.takes("synapse.storage", 10) && !loggers.takes("hyper", 20));
         assert_eq!(loggers.lowest(), 10);
@@ -215,20 +216,31 @@ mod tests {
 
     #[test]
     fn handlers_up_to_one_that_does_not_propagate() {
-        let (loggers, warnings) = read(&json!({
+        let loggers = read(&json!({
             "formatters": {"precise": {"format": "%(message)s"}},
             "handlers": {
                 "console": {"class": "logging.StreamHandler", "formatter": "precise", "level": "ERROR"},
                 "buffer": {"class": "synapse.logging.handlers.PeriodicallyFlushingMemoryHandler", "target": "out"},
                 "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
-                "odd": {"class": "some.where.Else"},
+                "journal": {"class": "systemd.journal.JournalHandler"},
             },
             "loggers": {"synapse.access": {"handlers": ["buffer"], "propagate": false}},
-            "root": {"handlers": ["console", "odd"]},
-        }));
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
+            "root": {"handlers": ["console", "journal"]},
+        }))
+        .unwrap();
         let count = |name, severity| loggers.handlers(name, severity).count();
         assert_eq!(count("synapse.access.http.8008", 20), 1);
         assert_eq!((count("synapse.handlers", 20), count("synapse.handlers", 40)), (1, 2));
+    }
+
+    #[test]
+    fn a_complaint_names_the_key() {
+        let fault = |config| format!("{:#}", read(&config).unwrap_err());
+        assert_eq!(fault(json!({"root": {"level": "INFFO"}})), "root.level: \"INFFO\" is not a level");
+        assert_eq!(fault(json!({"root": {"handlers": ["f"]}})), "root.handlers: there is no handler f");
+        let circle = json!({"handlers": {"a": {"class": "MemoryHandler", "target": "a"}}, "root": {"handlers": ["a"]}});
+        assert!(fault(circle).contains("handlers.a.class: MemoryHandler is not supported"));
+        let odd = json!({"handlers": {"a": {"class": "some.where.Else"}}, "loggers": {"x": {"handlers": ["a"]}}});
+        assert!(fault(odd).starts_with("loggers.x.handlers: handlers.a.class: some.where.Else is not supported"));
     }
 }

@@ -41,6 +41,11 @@ impl Default for Format {
 }
 
 impl Format {
+    /// Python's own default when a handler has no format.
+    pub fn plain() -> Self {
+        Self::parse("%(message)s")
+    }
+
     /// `%(name)s`, `%(name)-8s`, `%(name)d`, `%%`; anything else stays as it is.
     pub fn parse(text: &str) -> Self {
         let mut pieces = Vec::new();

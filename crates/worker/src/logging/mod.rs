@@ -24,23 +24,20 @@ pub struct Logging {
 
 /// Logs as the file says from here on; without one, INFO and above go to stderr.
 pub fn init(config: Option<&Path>) -> Result<Logging> {
-    let (loggers, warnings) = read(config)?;
-    let loggers = Arc::new(ArcSwap::from_pointee(loggers));
+    let loggers = Arc::new(ArcSwap::from_pointee(read(config)?));
     tracing_subscriber::registry()
         .with(PythonLayer::new(Arc::clone(&loggers)))
         .try_init()
         .context("logging is set up twice")?;
-    warn(&warnings);
     Ok(Logging { loggers })
 }
 
 impl Logging {
     pub fn reload(&self, config: Option<&Path>) {
         match read(config) {
-            Ok((loggers, warnings)) => {
+            Ok(loggers) => {
                 self.loggers.store(Arc::new(loggers));
                 tracing::callsite::rebuild_interest_cache();
-                warn(&warnings);
                 tracing::info!("log configuration read again");
             }
             Err(error) => tracing::error!("logging stays as it was: {error:#}"),
@@ -48,15 +45,10 @@ impl Logging {
     }
 }
 
-fn read(config: Option<&Path>) -> Result<(Loggers, Vec<String>)> {
-    let Some(path) = config else { return Ok(dict_config::read(&json!({}))) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let value = myelin_config::yaml::load(&text).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(dict_config::read(&value))
-}
-
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        tracing::warn!("log configuration: {warning}");
-    }
+fn read(config: Option<&Path>) -> Result<Loggers> {
+    let Some(path) = config else { return dict_config::read(&json!({})) };
+    let place = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(place)?;
+    let value = myelin_config::yaml::load(&text).with_context(place)?;
+    dict_config::read(&value).with_context(place)
 }

@@ -85,7 +85,7 @@ async fn measure(stack: &Stack, worker: &Worker, waiters: usize, rounds: usize) 
     for round in 0..=rounds {
         let before = Usage::now(&worker.who, &stack.synapse.postgres)?;
         let start = Instant::now();
-        let answered = send(stack, &format!("{}-{waiters}-{round}", worker.name)).await?;
+        let answered = send(stack, &format!("{since}-{}-{round}", worker.name)).await?;
         let mut delays = Vec::with_capacity(waiters);
         while delays.len() < waiters {
             let delivery = tokio::time::timeout(PATIENCE, next(&mut deliveries, &mut polls)).await;

@@ -39,7 +39,7 @@ pub struct Options {
     /// Do not write docs/benchmarks.md.
     #[arg(long)]
     no_save: bool,
-    /// For a profiler: keep Myelin running on the data set, print where it is, and with --only ask that row's requests.
+    /// For a profiler: keep Myelin running on the data set, print where it is, and with --only repeat that.
     #[arg(long)]
     serve: bool,
 }
@@ -153,7 +153,7 @@ fn run_release_build() -> Result<()> {
     Err(command.exec()).context("cannot start the release build")
 }
 
-/// For a profiler: Myelin on the data set until Ctrl-C, asked the requests of `row` one after the other.
+/// For a profiler: Myelin on the data set until Ctrl-C; `row` is repeated, its requests one after the other.
 fn serve(row: Option<&str>, runtime: &Runtime) -> Result<()> {
     let stack = Stack::start(false)?;
     let myelin = stack.workers.first().context("no worker")?;
@@ -173,16 +173,24 @@ fn serve(row: Option<&str>, runtime: &Runtime) -> Result<()> {
     println!("             a message or two in each of 50 rooms ago {}", data.before_rooms);
     println!("\nCtrl-C ends it all.");
     let rows = rows::all(&stack)?;
-    let row = row.map(|name| rows.iter().find(|row| row.name == name).with_context(|| format!("no row {name}")));
-    let Some(row) = row.transpose()? else {
-        loop {
-            std::thread::park();
-        }
-    };
     let number = Arc::new(AtomicU64::new(0));
     loop {
-        let load = runtime.block_on(load::run(myelin.port, &row.asks, &number, 1, Duration::from_secs(5)))?;
-        println!("{}: {:.0} requests a second", row.name, load.per_second());
+        match row {
+            None => std::thread::park(),
+            Some("fan_out") => {
+                let done = |fan_out: &_| println!("{}", report::fan_out_line(fan_out));
+                fan_out::run(&stack, &[1000], FULL.rounds, runtime, done)?;
+            }
+            Some("listening") => {
+                let listening = listening::run(&stack, QUICK.listening)?;
+                println!("{}", report::listened(&listening));
+            }
+            Some(name) => {
+                let row = rows.iter().find(|row| row.name == name).with_context(|| format!("no row {name}"))?;
+                let load = runtime.block_on(load::run(myelin.port, &row.asks, &number, 1, Duration::from_secs(5)))?;
+                println!("{}: {:.0} requests a second", row.name, load.per_second());
+            }
+        }
     }
 }
 

@@ -125,8 +125,9 @@ fn fan_outs(fan_outs: &[FanOut]) -> String {
     out
 }
 
+/// What following replication cost.
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
-fn listened(listening: &Listening) -> String {
+pub fn listened(listening: &Listening) -> String {
     let [messages, typing, receipts, presence] =
         listening.achieved.map(|count| round(count as f64 / listening.seconds));
     let mut out = format!(
