@@ -11,7 +11,8 @@ use serde::Deserialize;
 pub enum Rule {
     /// Presence and value do not matter.
     Ignore,
-    /// Presence does not matter; where both have it, Myelin's may lack keys.
+    /// What Python remembers too long. Presence does not matter; where both have it, Myelin's may lack keys, or be true
+    /// where Python's is false.
     Stale,
     /// An array whose order is that of a Python set.
     Set,

@@ -94,6 +94,7 @@ impl<'a> Comparison<'a> {
             }
             (Some(Rule::Stale), Value::Object(a), Value::Object(b))
                 if b.iter().all(|(key, value)| a.get(key) == Some(value)) => {}
+            (Some(Rule::Stale), Value::Bool(false), Value::Bool(true)) => {}
             (_, Value::Object(a), Value::Object(b)) => self.objects(a, b),
             (_, Value::Array(a), Value::Array(b)) => self.arrays(a, b),
             (_, Value::Number(a), Value::Number(b)) if same_number(&a.to_string(), &b.to_string()) => {}
@@ -241,5 +242,7 @@ mod tests {
         assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {}})).is_empty());
         assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({})).is_empty());
         assert_eq!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {"a": 2}})), ["/x/a"]);
+        assert!(paths(stale, &json!({"x": false}), &json!({"x": true})).is_empty());
+        assert_eq!(paths(stale, &json!({"x": true}), &json!({"x": false})), ["/x"]);
     }
 }
