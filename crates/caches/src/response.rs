@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::BoxFuture;
 use hashbrown::HashMap;
+use tokio::sync::Mutex as AsyncMutex;
 
 /// Bytes of results that are kept at most; the oldest go first.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -57,8 +58,30 @@ struct Kept {
 
 enum Entry<T: Clone> {
     /// Only the requests that wait for it keep it alive.
-    Running(WeakShared<BoxFuture<'static, T>>),
+    Running(Weak<Work<T>>),
     Done(T),
+}
+
+/// One of the requests that wait holds the lock and does the work; if it goes away, the next one goes on with it.
+///
+/// Not a `Shared` future: that wakes at its end also whoever does the work, and another thread for nothing.
+type Work<T> = AsyncMutex<Progress<T>>;
+
+enum Progress<T> {
+    Working(BoxFuture<'static, T>),
+    Done(T),
+}
+
+async fn result<T: Clone>(work: Arc<Work<T>>) -> T {
+    let mut progress = work.lock().await;
+    match &mut *progress {
+        Progress::Done(result) => result.clone(),
+        Progress::Working(working) => {
+            let result = working.await;
+            *progress = Progress::Done(result.clone());
+            result
+        }
+    }
 }
 
 impl<T: Clone> Entries<T> {
@@ -76,7 +99,7 @@ impl<T: Clone> Entries<T> {
         }
     }
 
-    fn running(&mut self, key: &str) -> Option<Shared<BoxFuture<'static, T>>> {
+    fn running(&self, key: &str) -> Option<Arc<Work<T>>> {
         match self.by_key.get(key) {
             Some(Entry::Running(work)) => work.upgrade(),
             _ => None,
@@ -124,15 +147,13 @@ impl<T: Clone + Send + Sync + 'static> ResponseCache<T> {
             let running = entries.running(&key);
             self.hits.fetch_add(u64::from(running.is_some()), Ordering::Relaxed);
             running.unwrap_or_else(|| {
-                let work = work.boxed().shared();
-                if let Some(weak) = work.downgrade() {
-                    entries.by_key.insert(key.clone(), Entry::Running(weak));
-                }
+                let work = Arc::new(AsyncMutex::new(Progress::Working(work.boxed())));
+                entries.by_key.insert(key.clone(), Entry::Running(Arc::downgrade(&work)));
                 work
             })
         };
         let mine = Abandoned { cache: self, key: &key };
-        let result = work.await;
+        let result = result(work).await;
         std::mem::forget(mine);
         self.finish(key, &result, worth_keeping(&result));
         result
@@ -170,7 +191,7 @@ impl<T: Clone> Drop for Abandoned<'_, T> {
     fn drop(&mut self) {
         let mut entries = self.cache.entries.lock().unwrap_or_else(PoisonError::into_inner);
         // Ours is dropped first, so that the last one finds nobody.
-        if matches!(entries.by_key.get(self.key), Some(Entry::Running(work)) if work.upgrade().is_none()) {
+        if matches!(entries.by_key.get(self.key), Some(Entry::Running(work)) if work.strong_count() == 0) {
             entries.by_key.remove(self.key);
         }
     }
@@ -206,6 +227,28 @@ mod tests {
         assert_eq!(cache.wrap("other".to_owned(), work(), |_| false).await, 1);
         go.notify_one();
         assert_eq!(cache.wrap("other".to_owned(), work(), |_| false).await, 2);
+    }
+
+    #[tokio::test]
+    async fn the_next_one_goes_on_with_the_work() {
+        let cache = ResponseCache::new(Duration::from_mins(1), |_| 1);
+        let (runs, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let work = || {
+            let (runs, go) = (Arc::clone(&runs), Arc::clone(&go));
+            async move {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                go.notified().await;
+                run
+            }
+        };
+        let mut first = Box::pin(cache.wrap("k".to_owned(), work(), |_| false));
+        let mut second = Box::pin(cache.wrap("k".to_owned(), work(), |_| false));
+        assert!(futures_util::poll!(first.as_mut()).is_pending() && futures_util::poll!(second.as_mut()).is_pending());
+        drop(first);
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        go.notify_one();
+        assert_eq!((second.await, runs.load(Ordering::SeqCst)), (0, 1));
+        assert!(cache.entries().by_key.is_empty());
     }
 
     #[tokio::test]

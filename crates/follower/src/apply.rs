@@ -138,6 +138,10 @@ impl Shared {
     }
 
     async fn wake(&self, update: &Update, device_rooms: Option<Vec<Arc<str>>>, presence: Vec<Arc<str>>) {
+        // Whoever comes from now on sees the position: nobody's rooms have to be read.
+        if !self.reader.anybody_waits() {
+            return;
+        }
         let mut wake = Wake::default();
         for row in &update.rows {
             match row {

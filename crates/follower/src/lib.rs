@@ -16,7 +16,7 @@ use hashbrown::HashSet;
 use myelin_config::Config;
 use myelin_live::{Reader, Writer};
 use myelin_model::StreamName;
-use myelin_replication::{Client, Command, Commands, Incoming};
+use myelin_replication::{Client, Command, Commands, Incoming, Subscriber};
 use myelin_storage::{Storage, StorageError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -78,20 +78,14 @@ impl Follower {
         Arc::clone(&self.shared.stats)
     }
 
-    /// Until the connection's task or the process ends; then every long-poll ends too.
-    pub async fn run(mut self, mut incoming: mpsc::Receiver<Incoming>) {
-        let stop = self.shared.stop.clone();
-        loop {
-            let next = tokio::select! {
-                next = incoming.recv() => next,
-                () = stop.cancelled() => None,
-            };
+    /// Until the process is told to stop; then every long-poll ends too, and each stream with its queue.
+    pub async fn run(mut self, mut incoming: Subscriber) {
+        while let Some(next) = incoming.recv().await {
             match next {
-                Some(Incoming::Connected) => self.broadcast(),
+                Incoming::Connected => self.broadcast(),
                 // What was missed shows when positions come again.
-                Some(Incoming::Lost) => {}
-                Some(Incoming::Command(command)) => self.dispatch(command),
-                None => break,
+                Incoming::Lost => {}
+                Incoming::Command(command) => self.dispatch(command),
             }
         }
         self.shared.writer.stop();

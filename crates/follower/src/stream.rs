@@ -45,13 +45,7 @@ impl StreamTask {
     }
 
     pub async fn run(mut self, mut lines: mpsc::Receiver<Line>) {
-        let stop = self.shared.stop.clone();
-        loop {
-            let line = tokio::select! {
-                line = lines.recv() => line,
-                () = stop.cancelled() => None,
-            };
-            let Some(line) = line else { return };
+        while let Some(line) = lines.recv().await {
             if self.shared.stats.take_overflow(self.stream) {
                 self.begin_anew(&mut lines);
                 continue;

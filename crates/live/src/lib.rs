@@ -300,6 +300,11 @@ impl Reader {
         state.positions.iter().map(|(stream, position)| (*stream, position.persisted_upto())).collect()
     }
 
+    /// Whether any request waits now.
+    pub fn anybody_waits(&self) -> bool {
+        self.shared.waiters.users_and_rooms().0 > 0
+    }
+
     /// Users and rooms with requests that wait now, for the metric.
     pub fn waiting(&self) -> (usize, usize) {
         self.shared.waiters.users_and_rooms()
@@ -381,8 +386,9 @@ mod tests {
         let seen = listener.seen();
         writer.wake(StreamName::Events, &Wake { rooms: vec![id("!new")], ..Wake::default() });
         assert_eq!(listener.wait(seen, Duration::from_secs(5)).await, Wakened::Woken);
+        assert!(reader.anybody_waits());
         drop(listener);
-        assert_eq!(reader.listeners(), 0);
+        assert_eq!((reader.listeners(), reader.anybody_waits()), (0, false));
     }
 
     #[tokio::test]

@@ -12,3 +12,4 @@ mod subscriber;
 pub use http::{Client, HttpError};
 pub use protocol::Command;
 pub use redis::{Commands, Incoming, Room, connect};
+pub use subscriber::Subscriber;

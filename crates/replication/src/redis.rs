@@ -13,9 +13,6 @@ use crate::protocol::Command;
 use crate::publisher::{Outgoing, Publisher, Sent};
 use crate::subscriber::Subscriber;
 
-/// Lines read and not yet looked at. When it stays full, the connection is given up (`TAKEN_WITHIN`); positions tell
-/// afterwards what was missed.
-const INCOMING: usize = 10_000;
 /// Commands not yet sent. When it is full, further ones are dropped with a warning, as they are without Redis.
 const OUTGOING: usize = 10_000;
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
@@ -95,10 +92,9 @@ pub enum ConnectError {
     File { key: &'static str, path: String, source: std::io::Error },
 }
 
-/// Starts both connections; they are made anew whenever they break. The subscriber ends with `stop`, the publisher when
+/// Both connections; they are made anew whenever they break. The subscriber ends with `stop`, the publisher when
 /// the last `Commands` is dropped.
-pub fn connect(config: &Config, stop: CancellationToken) -> Result<(mpsc::Receiver<Incoming>, Commands), ConnectError> {
-    let (incoming, received) = mpsc::channel(INCOMING);
+pub fn connect(config: &Config, stop: CancellationToken) -> Result<(Subscriber, Commands), ConnectError> {
     let (queue, outgoing) = mpsc::channel(OUTGOING);
     let server_name = config.server.server_name.clone();
     let (connected, connections) = watch::channel(0);
@@ -108,15 +104,8 @@ pub fn connect(config: &Config, stop: CancellationToken) -> Result<(mpsc::Receiv
     // Not tied to `stop`: the last words are said after it.
     tokio::spawn(Publisher::new(client(&config.redis, dbid)?, sent).run(outgoing));
     // Publishing has nothing to do with databases, and the subscriber selects none.
-    let subscriber =
-        Subscriber { client: client(&config.redis, 0)?, server_name, incoming, commands: commands.clone(), connected };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = subscriber.run() => {}
-            () = stop.cancelled() => {}
-        }
-    });
-    Ok((received, commands))
+    let client = client(&config.redis, 0)?;
+    Ok((Subscriber::new(client, server_name, commands.clone(), connected, stop), commands))
 }
 
 fn client(redis: &Redis, dbid: i64) -> Result<Client, ConnectError> {

@@ -1,19 +1,20 @@
 //! The connection that listens. Answers to `RedisSubscriber` in `synapse/replication/tcp/redis.py`.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, RedisError, RedisResult, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::time::Interval;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::protocol::{Command, ParseError};
 use crate::redis::{CONNECT_WITHIN, Commands, FIRST_DELAY, Incoming, PING_EVERY, REPLY_WITHIN};
 
 /// Redis may be back at any moment, and all must be well within 5 s of it.
 const MAX_DELAY: Duration = Duration::from_secs(3);
-/// When nobody takes a line for so long, the connection is given up rather than to gather lines without bound;
-/// the next one begins with everybody's positions.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits a little longer each time, not quite equally long in every process.
 struct Backoff(Duration);
@@ -29,72 +30,111 @@ impl Backoff {
     }
 }
 
-pub(crate) struct Subscriber {
-    pub(crate) client: Client,
-    pub(crate) server_name: String,
-    pub(crate) incoming: mpsc::Sender<Incoming>,
-    pub(crate) commands: Commands,
+/// What Redis says. It is read by whoever works with it, without a task and a queue in between: each line is a wake-up
+/// of the process as it is.
+pub struct Subscriber {
+    client: Client,
+    server_name: String,
+    commands: Commands,
     /// Counts connections.
-    pub(crate) connected: watch::Sender<u64>,
+    connected: watch::Sender<u64>,
+    open: Option<Open>,
+    /// The last connection, or attempt at one, failed.
+    failed: bool,
+    warned: bool,
+    backoff: Backoff,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+struct Open {
+    sink: PubSubSink,
+    messages: PubSubStream,
+    ping: Interval,
 }
 
 impl Subscriber {
-    /// Until nobody listens any more.
-    pub(crate) async fn run(&self) {
-        let mut backoff = Backoff(FIRST_DELAY);
-        let mut warned = false;
-        while !self.incoming.is_closed() {
-            match self.follow(&mut backoff, &mut warned).await {
-                Ok(()) => return,
-                Err(error) if !warned => {
-                    tracing::warn!("the connection to Redis is lost and will be made again: {error}");
-                    warned = true;
-                }
-                Err(_) => {}
-            }
-            if self.incoming.send(Incoming::Lost).await.is_err() {
-                return;
-            }
-            backoff.wait().await;
+    pub(crate) fn new(
+        client: Client,
+        server_name: String,
+        commands: Commands,
+        connected: watch::Sender<u64>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            client,
+            server_name,
+            commands,
+            connected,
+            open: None,
+            failed: false,
+            warned: false,
+            backoff: Backoff(FIRST_DELAY),
+            stopped: Box::pin(stop.cancelled_owned()),
         }
     }
 
-    /// One connection, until it breaks; `Ok` when nobody listens any more.
-    async fn follow(&self, backoff: &mut Backoff, warned: &mut bool) -> RedisResult<()> {
-        let connecting = tokio::time::timeout(CONNECT_WITHIN, async {
-            let mut connection = self.client.get_async_pubsub().await?;
-            connection.subscribe(&self.server_name).await?;
-            Ok::<_, RedisError>(connection)
-        });
-        let connection = connecting.await.map_err(|_| timed_out())??;
-        if self.incoming.send(Incoming::Connected).await.is_err() {
-            return Ok(());
-        }
-        if !self.commands.send_now(&Command::Replicate).await {
-            return Err(failed("REPLICATE could not be sent"));
-        }
-        if std::mem::take(warned) {
-            tracing::info!("connected to Redis again");
-        }
-        backoff.reset();
-        self.connected.send_modify(|count| *count += 1);
-        let (mut sink, mut messages) = connection.split();
-        let mut ping = tokio::time::interval(PING_EVERY);
-        loop {
-            tokio::select! {
-                message = messages.next() => {
-                    let Some(message) = message else { return Err(failed("closed by the server")) };
-                    let Some(command) = parse(message.get_payload_bytes()) else { continue };
-                    match self.incoming.send_timeout(Incoming::Command(command), TAKEN_WITHIN).await {
-                        Ok(()) => {}
-                        Err(mpsc::error::SendTimeoutError::Closed(_)) => return Ok(()),
-                        Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(failed("lines come too fast")),
+    /// The next line, or what became of the connection; `None` when the process is stopping. Nothing is heard while
+    /// nobody calls this.
+    pub async fn recv(&mut self) -> Option<Incoming> {
+        let Self { client, server_name, commands, connected, open, failed, warned, backoff, stopped } = self;
+        let next = async {
+            loop {
+                let Some(connection) = open else {
+                    if std::mem::take(failed) {
+                        backoff.wait().await;
                     }
+                    *open = Some(connect(client, server_name, commands).await?);
+                    if std::mem::take(warned) {
+                        tracing::info!("connected to Redis again");
+                    }
+                    backoff.reset();
+                    connected.send_modify(|count| *count += 1);
+                    return Ok(Incoming::Connected);
+                };
+                if let Some(command) = connection.line().await? {
+                    return Ok::<_, RedisError>(Incoming::Command(command));
                 }
-                _ = ping.tick() => {
-                    let answer = tokio::time::timeout(REPLY_WITHIN, sink.ping::<Value>());
-                    answer.await.map_err(|_| timed_out())??;
-                }
+            }
+        };
+        let next = tokio::select! {
+            next = next => next,
+            () = stopped => return None,
+        };
+        Some(next.unwrap_or_else(|error| {
+            if !std::mem::replace(warned, true) {
+                tracing::warn!("the connection to Redis is lost and will be made again: {error}");
+            }
+            (*open, *failed) = (None, true);
+            Incoming::Lost
+        }))
+    }
+}
+
+async fn connect(client: &Client, server_name: &str, commands: &Commands) -> RedisResult<Open> {
+    let connecting = tokio::time::timeout(CONNECT_WITHIN, async {
+        let mut connection = client.get_async_pubsub().await?;
+        connection.subscribe(server_name).await?;
+        Ok::<_, RedisError>(connection)
+    });
+    let (sink, messages) = connecting.await.map_err(|_| timed_out())??.split();
+    if !commands.send_now(&Command::Replicate).await {
+        return Err(failed("REPLICATE could not be sent"));
+    }
+    Ok(Open { sink, messages, ping: tokio::time::interval(PING_EVERY) })
+}
+
+impl Open {
+    /// `None`: one that means nothing, or an answer to a PING.
+    async fn line(&mut self) -> RedisResult<Option<Command>> {
+        tokio::select! {
+            message = self.messages.next() => match message {
+                Some(message) => Ok(parse(message.get_payload_bytes())),
+                None => Err(failed("closed by the server")),
+            },
+            _ = self.ping.tick() => {
+                let answer = tokio::time::timeout(REPLY_WITHIN, self.sink.ping::<Value>());
+                answer.await.map_err(|_| timed_out())??;
+                Ok(None)
             }
         }
     }

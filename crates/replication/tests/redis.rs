@@ -8,12 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use myelin_config::Config;
-use myelin_replication::{Command, Incoming, connect};
+use myelin_replication::{Command, Incoming, Subscriber, connect};
 use myelin_testkit::certificate;
 use myelin_testkit::packages::find;
 use myelin_testkit::process::{Service, accepts, free_port};
 use redis::aio::PubSub;
-use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 const SERVER_NAME: &str = "lab.test";
@@ -83,11 +82,11 @@ fn configuration(redis: &str) -> String {
     )
 }
 
-async fn next(incoming: &mut Receiver<Incoming>) -> Result<Incoming> {
-    tokio::time::timeout(PATIENCE, incoming.recv()).await?.context("the connection's task has ended")
+async fn next(incoming: &mut Subscriber) -> Result<Incoming> {
+    tokio::time::timeout(PATIENCE, incoming.recv()).await?.context("it is stopping")
 }
 
-async fn command(incoming: &mut Receiver<Incoming>) -> Result<Command> {
+async fn command(incoming: &mut Subscriber) -> Result<Command> {
     match next(incoming).await? {
         Incoming::Command(command) => Ok(command),
         other => anyhow::bail!("{other:?}"),
@@ -136,8 +135,8 @@ async fn lines_go_both_ways() -> Result<()> {
     assert_eq!(heard(&mut observer).await?, on_server_channel("CLEAR_USER_SYNC abcde"));
     assert_eq!(commands.sent(), [("CLEAR_USER_SYNC", 1), ("REPLICATE", 1), ("USER_IP", 1)]);
 
-    stop.cancel();
     assert!(command(&mut incoming).await.is_ok(), "its own CLEAR_USER_SYNC");
+    stop.cancel();
     assert!(tokio::time::timeout(PATIENCE, incoming.recv()).await?.is_none());
     assert!(commands.send_now(&Command::Replicate).await, "the last words come after the stop");
     Ok(())

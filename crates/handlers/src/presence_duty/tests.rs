@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use myelin_model::MatrixError;
-use myelin_replication::{Incoming, connect};
+use myelin_replication::{Incoming, Subscriber, connect};
 use myelin_testkit::process::free_port;
 use myelin_testkit::redis::Redis;
 use serde_json::Value;
@@ -72,6 +72,19 @@ struct Set {
     _folder: tempfile::TempDir,
 }
 
+/// Reads what Redis says, so that a test may see whether there is anything.
+fn listen(mut subscriber: Subscriber) -> mpsc::Receiver<Incoming> {
+    let (sender, heard) = mpsc::channel(100);
+    tokio::spawn(async move {
+        while let Some(incoming) = subscriber.recv().await {
+            if sender.send(incoming).await.is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
 impl Set {
     async fn new(extra: &str, status: &'static str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -91,11 +104,13 @@ impl Set {
         let config = myelin_config::load(&[path])?;
         let (sender, seen) = mpsc::channel(100);
         tokio::spawn(writer_of_presence(listener, status, sender));
-        let (mut heard, _) = connect(&config, CancellationToken::new())?;
+        let (subscriber, _) = connect(&config, CancellationToken::new())?;
+        let mut heard = listen(subscriber);
         let mut next = async || tokio::time::timeout(PATIENCE, heard.recv()).await;
         assert!(matches!(next().await?, Some(Incoming::Connected)));
         assert!(matches!(next().await?, Some(Incoming::Command(Command::Replicate))));
         let (own, commands) = connect(&config, CancellationToken::new())?;
+        let own = listen(own);
         assert!(matches!(next().await?, Some(Incoming::Command(Command::Replicate))));
         let duty = Arc::new(PresenceDuty::new(&config, Client::new(&config), commands));
         Ok(Self { duty, seen, heard, stop: CancellationToken::new(), _own: own, _redis: redis, _folder: folder })

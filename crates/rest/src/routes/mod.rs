@@ -173,15 +173,23 @@ pub struct Table {
 
 struct Row {
     route: &'static Route,
-    regex: Regex,
+    /// For the parameters, where somebody here asks for them: each takes tens of kilobytes.
+    regex: Option<Regex>,
+}
+
+impl Row {
+    fn new(route: &'static Route, text: &str) -> Result<Self, regex::Error> {
+        let asked_for = (route.get.is_some() || route.post.is_some()) && text.contains("(?P<");
+        Ok(Self { route, regex: asked_for.then(|| Regex::new(text)).transpose()? })
+    }
 }
 
 impl Table {
     pub fn new() -> Result<Self, regex::Error> {
         let texts: Vec<_> = all().map(|route| pattern::to_regex(route.pattern)).collect();
         let set = RegexSet::new(&texts)?;
-        let rows = all().zip(&texts).map(|(route, text)| Ok(Row { route, regex: Regex::new(text)? }));
-        Ok(Self { set, rows: rows.collect::<Result<_, regex::Error>>()? })
+        let rows = all().zip(&texts).map(|(route, text)| Row::new(route, text));
+        Ok(Self { set, rows: rows.collect::<Result<_, _>>()? })
     }
 
     /// Matches the path as it was sent, before percent-decoding. The first pattern that matches decides,
@@ -200,14 +208,14 @@ impl Table {
         }
     }
 
-    /// The percent-decoded parameters of a path that `find` matched with the row `index`.
+    /// The percent-decoded parameters of a path that `find` matched with the row `index`; none if it has no endpoint.
     pub fn parameters(&self, index: usize, path: &str) -> Parameters {
         let mut parameters = BTreeMap::new();
-        if let Some(row) = self.rows.get(index)
-            && let Some(captures) = row.regex.captures(path)
+        if let Some(Row { route, regex: Some(regex) }) = self.rows.get(index)
+            && let Some(captures) = regex.captures(path)
         {
-            for name in row.regex.capture_names().flatten() {
-                if let (Some(name), Some(value)) = (parameter_name(row.route, name), captures.name(name)) {
+            for name in regex.capture_names().flatten() {
+                if let (Some(name), Some(value)) = (parameter_name(route, name), captures.name(name)) {
                     parameters.insert(name, percent_decode_str(value.as_str()).decode_utf8_lossy().into_owned());
                 }
             }
