@@ -11,12 +11,14 @@ use serde::Deserialize;
 pub enum Rule {
     /// Presence and value do not matter.
     Ignore,
-    /// Presence does not matter; where both have it, Myelin's may lack keys.
+    /// What Python remembers too long. Presence does not matter; where both have it, Myelin's may lack keys, or be true
+    /// where Python's is false.
     Stale,
     /// An array whose order is that of a Python set.
     Set,
     /// Room state, by type and state key. Of two events of a key, the one before the timeline and the one after it,
-    /// Python sends either, by the order of a set; the later one is right.
+    /// Python sends either, by the order of a set; the later one is right. If Python's was made at once with others, the
+    /// later one may not be the one that the state after the timeline has.
     State,
     /// Numbers that depend on the moment of the request.
     Near,

@@ -16,6 +16,8 @@ pub struct Asked<'a> {
     pub user_id: Option<&'a str>,
     /// When `since` was the present, in milliseconds since 1970; `None` if that is not known.
     pub since: Option<i64>,
+    /// When things were done at once, from and to, in the same unit.
+    pub forked: &'a [(i64, i64)],
 }
 
 const STATES: [&str; 2] = ["state", "org.matrix.msc4222.state_after"];
@@ -139,19 +141,17 @@ fn come_and_go(sync: &Value) -> BTreeSet<String> {
     let mut moves: BTreeMap<&str, BTreeSet<(bool, &str)>> = BTreeMap::new();
     let rooms = sync.pointer("/rooms/join").and_then(Value::as_object);
     for (room_id, room) in rooms.into_iter().flatten() {
-        let mut last = BTreeMap::new();
         for pointer in ["/state/events", "/org.matrix.msc4222.state_after/events", "/timeline/events"] {
             for event in list(room, pointer) {
                 if let Some(user) = member(event) {
                     let membership = event["content"]["membership"].as_str();
                     let comes = membership.map(|membership| matches!(membership, "join" | "invite" | "knock"));
-                    // Either, where `event_fields` left it out.
-                    last.insert(user, [comes.unwrap_or(true), comes.unwrap_or(false)]);
+                    // Either, where `event_fields` left it out. Not only the last counts: an invitation that was taken
+                    // back makes somebody who left another room one who did not leave.
+                    let comes = [comes.unwrap_or(true), comes.unwrap_or(false)];
+                    moves.entry(user).or_default().extend(comes.map(|comes| (comes, room_id.as_str())));
                 }
             }
-        }
-        for (user, comes) in last {
-            moves.entry(user).or_default().extend(comes.map(|comes| (comes, room_id.as_str())));
         }
     }
     let differ = |moves: &BTreeSet<(bool, &str)>| {
@@ -235,7 +235,7 @@ mod tests {
             }
             sync
         };
-        let lazy = Asked { row: "lazy", user_id: Some("@me"), since: Some(6) };
+        let lazy = Asked { row: "lazy", user_id: Some("@me"), since: Some(6), ..Asked::default() };
         let with = |user: &str| sync(&[event(user, "join")], &json!([user]));
         let without = sync(&[], &Value::Null);
         assert!(equal(lazy, &with("@a"), &without) && equal(lazy, &without, &with("@me")));
@@ -258,5 +258,11 @@ mod tests {
         assert!(!equal(plain, &other(&["@a"]), &other(&[])));
         let both = |new: &[&str]| sync(event("@a", "join"), event("@a", "invite"), new);
         assert!(!equal(plain, &both(&["@a"]), &both(&[])));
+        let taken_back = |left: &[&str]| {
+            let left_here = json!({"state": {"events": [event("@a", "leave")]}});
+            let taken_back = json!({"timeline": {"events": [event("@a", "invite"), event("@a", "leave")]}});
+            json!({"rooms": {"join": {"!a": left_here, "!b": taken_back}}, "device_lists": {"left": left}})
+        };
+        assert!(equal(plain, &taken_back(&["@a"]), &taken_back(&[])));
     }
 }

@@ -18,7 +18,7 @@ const PASSING: [&str; 5] = ["connection", "content-length", "date", "transfer-en
 
 /// Differences between two answers to the question.
 pub fn answers(asked: Asked<'_>, allowed: &Allowed, python: &Answer, myelin: &Answer) -> Vec<Difference> {
-    let mut comparison = Comparison { row: asked.row, allowed, path: Vec::new(), found: Vec::new() };
+    let mut comparison = Comparison::new(asked, allowed);
     if let Some(entry) = allowed.rule(Rule::Refused, asked.row)
         && python.status != 200
         && myelin.status == 200
@@ -40,8 +40,8 @@ pub fn answers(asked: Asked<'_>, allowed: &Allowed, python: &Answer, myelin: &An
 }
 
 /// Differences between what two answers say.
-pub fn values(row: &str, allowed: &Allowed, python: &Value, myelin: &Value) -> Vec<Difference> {
-    let mut comparison = Comparison { row, allowed, path: Vec::new(), found: Vec::new() };
+pub fn values(asked: Asked<'_>, allowed: &Allowed, python: &Value, myelin: &Value) -> Vec<Difference> {
+    let mut comparison = Comparison::new(asked, allowed);
     comparison.values(python, myelin);
     comparison.found
 }
@@ -60,13 +60,17 @@ fn text(answer: &Answer) -> Value {
 }
 
 struct Comparison<'a> {
-    row: &'a str,
+    asked: Asked<'a>,
     allowed: &'a Allowed,
     path: Vec<String>,
     found: Vec<Difference>,
 }
 
-impl Comparison<'_> {
+impl<'a> Comparison<'a> {
+    fn new(asked: Asked<'a>, allowed: &'a Allowed) -> Self {
+        Self { asked, allowed, path: Vec::new(), found: Vec::new() }
+    }
+
     fn at(&mut self, segment: &str, act: impl FnOnce(&mut Self)) {
         self.path.push(segment.to_owned());
         act(self);
@@ -74,7 +78,7 @@ impl Comparison<'_> {
     }
 
     fn values(&mut self, python: &Value, myelin: &Value) {
-        let allowed = self.allowed.find(self.row, &self.path);
+        let allowed = self.allowed.find(self.asked.row, &self.path);
         allowed.into_iter().for_each(Entry::mark_used);
         match (allowed.map(|entry| entry.rule), python, myelin) {
             (Some(Rule::Set), Value::Array(a), Value::Array(b)) => {
@@ -90,6 +94,7 @@ impl Comparison<'_> {
             }
             (Some(Rule::Stale), Value::Object(a), Value::Object(b))
                 if b.iter().all(|(key, value)| a.get(key) == Some(value)) => {}
+            (Some(Rule::Stale), Value::Bool(false), Value::Bool(true)) => {}
             (_, Value::Object(a), Value::Object(b)) => self.objects(a, b),
             (_, Value::Array(a), Value::Array(b)) => self.arrays(a, b),
             (_, Value::Number(a), Value::Number(b)) if same_number(&a.to_string(), &b.to_string()) => {}
@@ -125,10 +130,15 @@ impl Comparison<'_> {
 
     fn states(&mut self, python: &[Value], myelin: &[Value]) {
         let key = |event: &Value| format!("{} {}", event["type"], event["state_key"]);
-        let older = |a: &Value, b: &Value| a["origin_server_ts"].as_i64() < b["origin_server_ts"].as_i64();
-        for a in python {
+        let at = |event: &Value| event["origin_server_ts"].as_i64();
+        let forked = |event: &Value| {
+            let at = at(event).unwrap_or_default();
+            self.asked.forked.iter().any(|(from, to)| (*from..=*to).contains(&at))
+        };
+        let either: Vec<bool> = python.iter().map(forked).collect();
+        for (a, either) in python.iter().zip(either) {
             self.at(&key(a), |it| match myelin.iter().find(|b| key(a) == key(b)) {
-                Some(b) if a["event_id"] != b["event_id"] && older(a, b) => {}
+                Some(b) if a["event_id"] != b["event_id"] && (either || at(a) < at(b)) => {}
                 Some(b) => it.values(a, b),
                 None => it.missing(a.to_string(), "(absent)".to_owned()),
             });
@@ -142,7 +152,7 @@ impl Comparison<'_> {
     }
 
     fn missing(&mut self, python: String, myelin: String) {
-        match self.allowed.find(self.row, &self.path) {
+        match self.allowed.find(self.asked.row, &self.path) {
             Some(entry) if matches!(entry.rule, Rule::Ignore | Rule::Stale) => entry.mark_used(),
             _ => self.found.push(Difference { path: self.pointer(), python, myelin }),
         }
@@ -193,7 +203,8 @@ mod tests {
 
     fn paths(allowed: &str, python: &Value, myelin: &Value) -> Vec<String> {
         let allowed = Allowed::parse(allowed).unwrap();
-        values("a/b", &allowed, python, myelin).into_iter().map(|found| found.path).collect()
+        let asked = Asked { row: "a/b", forked: &[(5, 6)], ..Asked::default() };
+        values(asked, &allowed, python, myelin).into_iter().map(|found| found.path).collect()
     }
 
     #[test]
@@ -221,6 +232,7 @@ mod tests {
         assert!(paths(state, &json!({"a": [event("$1", 1)]}), &json!({"a": [event("$2", 2)]})).is_empty());
         let older = paths(state, &json!({"a": [event("$2", 2)]}), &json!({"a": [event("$1", 1)]}));
         assert_eq!(older, ["/a/\"t\" \"\"/event_id", "/a/\"t\" \"\"/origin_server_ts"]);
+        assert!(paths(state, &json!({"a": [event("$2", 5)]}), &json!({"a": [event("$1", 1)]})).is_empty());
         let near = "[[difference]]\nrule = 'near'\npath = '/**/age'\ntolerance = 5\nreason = 'r'\n";
         assert!(paths(near, &json!([{"age": 1}]), &json!([{"age": 6}])).is_empty());
         assert_eq!(paths(near, &json!([{"age": 1}]), &json!([{"age": 7}])), ["/0/age"]);
@@ -230,5 +242,7 @@ mod tests {
         assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {}})).is_empty());
         assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({})).is_empty());
         assert_eq!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {"a": 2}})), ["/x/a"]);
+        assert!(paths(stale, &json!({"x": false}), &json!({"x": true})).is_empty());
+        assert_eq!(paths(stale, &json!({"x": true}), &json!({"x": false})), ["/x"]);
     }
 }

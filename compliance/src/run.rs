@@ -152,7 +152,7 @@ impl Twin {
             By::User(user) => self.seed.names.get(&format!("@{user}")).ok(),
             By::Nobody | By::Token(_) => None,
         };
-        let asked = Asked { row: &row.name, user_id, since: None };
+        let asked = Asked { row: &row.name, user_id, ..Asked::default() };
         let mut before = asker.both(row, &path)?;
         for _ in 0..ATTEMPTS {
             let differences = compare::answers(asked, &self.allowed, &before.0, &before.1);

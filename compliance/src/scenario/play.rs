@@ -76,8 +76,15 @@ impl Theatre {
 
     pub fn play(&self, steps: &[Step], tally: &mut Tally) -> Result<Option<Failure>> {
         let start = Instant::now();
-        let mut play =
-            Play { theatre: self, names: self.cast()?, taken: BTreeMap::new(), last: String::new(), number: 0, tally };
+        let mut play = Play {
+            theatre: self,
+            names: self.cast()?,
+            taken: BTreeMap::new(),
+            forked: Vec::new(),
+            last: String::new(),
+            number: 0,
+            tally,
+        };
         play.tally.took("cast", start);
         play.settle()?;
         for device in DEVICES {
@@ -130,6 +137,8 @@ struct Play<'a> {
     names: Names,
     /// When the tokens were taken, by name, in milliseconds since 1970.
     taken: BTreeMap<String, i64>,
+    /// When things were done at once, in the same unit.
+    forked: Vec<(i64, i64)>,
     /// Position of the server after the last step.
     last: String,
     /// Of the last step.
@@ -148,8 +157,8 @@ impl Play<'_> {
 
     /// A position of the present.
     fn keep_token(&mut self, name: &str, token: &str) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis());
-        self.taken.insert(name.to_owned(), i64::try_from(now).unwrap_or(i64::MAX));
+        let now = now();
+        self.taken.insert(name.to_owned(), now);
         self.names.set(&format!("time:{name}"), now.to_string());
         self.names.set(name, token);
     }
@@ -193,7 +202,7 @@ impl Play<'_> {
     }
 
     fn act(&mut self, step: &Step) -> Result<()> {
-        let play = &*self;
+        let (play, start) = (&*self, now());
         let answers = if step.at_once {
             std::thread::scope(|scope| {
                 let acts: Vec<_> = step.acts.iter().map(|act| scope.spawn(|| play.request(act))).collect();
@@ -203,6 +212,9 @@ impl Play<'_> {
         } else {
             Vec::new()
         };
+        if step.at_once {
+            self.forked.push((start, now()));
+        }
         for (at, act) in step.acts.iter().enumerate() {
             if step.at_once {
                 self.keep(act, answers[at].as_ref());
@@ -299,7 +311,8 @@ impl Play<'_> {
         let since = ask.query.iter().find(|(name, _)| name == "since");
         let since = since.and_then(|(_, name)| self.taken.get(name.trim_matches(['<', '>']))).copied();
         let user = self.names.get(&format!("@{}", &ask.by[..1]))?.to_owned();
-        let asked = Asked { row: &ask.name, user_id: Some(&user), since };
+        let forked = self.forked.clone();
+        let asked = Asked { row: &ask.name, user_id: Some(&user), since, forked: &forked };
         for _ in 0..ATTEMPTS {
             let asker = Asker { stack, names: &self.names, routes };
             let (python, myelin) = asker.both(&row, &path)?;
@@ -319,6 +332,12 @@ impl Play<'_> {
         self.tally.moved += 1;
         Ok(Vec::new())
     }
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis());
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// The answer to an act; `None` if it was refused.

@@ -81,8 +81,11 @@ impl Polled {
     pub fn compare(&self, stack: &Stack, token: &str, allowed: &Allowed) -> Result<Vec<Difference>> {
         let mut found = Vec::new();
         if self.woken[0] != self.woken[1] {
-            let woken = |woken: bool| (if woken { "by the step" } else { "by the end" }).to_owned();
-            let (python, myelin) = (woken(self.woken[0]), woken(self.woken[1]));
+            let woken = |woken: bool, answer: &Answer| {
+                let by = if woken { "by the step" } else { "by the end" };
+                format!("{by}: {}", String::from_utf8_lossy(&answer.body))
+            };
+            let (python, myelin) = (woken(self.woken[0], &self.python), woken(self.woken[1], &self.myelin));
             found.push(Difference { path: "/poll/woken".to_owned(), python, myelin });
         }
         let (python, myelin) = (self.python.json()?, self.myelin.json()?);
@@ -102,7 +105,7 @@ impl Polled {
             Ok(told.into_value())
         };
         let (python, myelin) = (told(&stack.python, &python)?, told(&stack.myelin, &myelin)?);
-        found.extend(compare::values("sync/told", allowed, &python, &myelin));
+        found.extend(compare::values(Asked { row: "sync/told", ..Asked::default() }, allowed, &python, &myelin));
         Ok(found)
     }
 }

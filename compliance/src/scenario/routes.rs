@@ -96,9 +96,8 @@ fn relations(world: &mut World, by: &str) -> Option<Ask> {
     let (room, event) = pick(world)?;
     let limit = world.random.one(["1", "2", "20"]);
     if world.random.percent(35) {
-        let include = world.random.one(["all", "participated"]);
-        let ask = Ask::new("threads/some", by, format!("v1/rooms/<{room}>/threads"));
-        return Some(ask.query("include", include).query("limit", limit));
+        // Not those alone in which the asker takes part: Python forgets to forget who did not.
+        return Some(Ask::new("threads/some", by, format!("v1/rooms/<{room}>/threads")).query("limit", limit));
     }
     let roots = world.rooms.iter().find(|known| known.name == room).map(|known| known.roots.clone());
     let root = world.random.pick(&roots.unwrap_or_default()).cloned();
