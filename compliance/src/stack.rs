@@ -10,7 +10,7 @@ use myelin_testkit::process::{self, Service};
 use myelin_testkit::program::program;
 use myelin_testkit::synapse::Synapse;
 use myelin_testkit::writers::Topology;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::seed::Seed;
 
@@ -23,6 +23,9 @@ const ROTATION: Duration = Duration::from_mins(1);
 /// Both workers must have seen within this what the main process has written.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
+/// The position of presence moves untold when Synapse saves what it kept in memory (`_persist_unpersisted_changes`), and
+/// is told of together with the next change of anything.
+const NUDGE: Duration = Duration::from_secs(2);
 
 /// Added to homeserver.yaml. Without the sync cache, a question asked again is computed again.
 const SETTINGS: &str = "
@@ -105,14 +108,22 @@ impl Stack {
     pub fn wait_caught_up(&self, seed: &Seed) -> Result<String> {
         let wanted = self.writers.iter().map(|writer| seed.position(writer)).collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
-        let wait = |name: &str, worker: &Client| loop {
-            let reached = seed.position(worker)?;
-            let behind = wanted.iter().map(|wanted| Ok(!reaches(&reached, wanted)?)).collect::<Result<Vec<_>>>()?;
-            if !behind.contains(&true) {
-                return Ok(reached);
+        let wait = |name: &str, worker: &Client| {
+            let mut nudges = 1;
+            loop {
+                let reached = seed.position(worker)?;
+                let behind = wanted.iter().map(|wanted| Ok(!reaches(&reached, wanted)?)).collect::<Result<Vec<_>>>()?;
+                if !behind.contains(&true) {
+                    return Ok(reached);
+                }
+                ensure!(start.elapsed() < PATIENCE, "{name} stays at {reached}, the writers are at {wanted:?}");
+                if start.elapsed() > NUDGE * nudges {
+                    let mark = json!({"nudge": nudges});
+                    seed.ask("watcher", "PUT", "v3/user/<@watcher>/account_data/my.nudge", &mark)?;
+                    nudges += 1;
+                }
+                std::thread::sleep(POLL);
             }
-            ensure!(start.elapsed() < PATIENCE, "{name} stays at {reached}, the writers are at {wanted:?}");
-            std::thread::sleep(POLL);
         };
         std::thread::scope(|scope| {
             let python = scope.spawn(|| wait("Python", &self.python));
