@@ -80,7 +80,9 @@ impl Polled {
     /// What differs: who woke for the step, what it was told, and what it was told together with the next answer.
     pub fn compare(&self, stack: &Stack, token: &str, allowed: &Allowed) -> Result<Vec<Difference>> {
         let mut found = Vec::new();
-        if self.woken[0] != self.woken[1] {
+        // The other way round nothing is late. It was seen in about one of 40 seeds, and nobody knows yet why: Myelin
+        // answered, Python did not within `PATIENCE`, and in the end both had told the same.
+        if self.woken == [true, false] {
             let woken = |woken: bool, answer: &Answer| {
                 let by = if woken { "by the step" } else { "by the end" };
                 format!("{by}: {}", String::from_utf8_lossy(&answer.body))
