@@ -33,8 +33,9 @@ pub struct RoomListNextBatch {
     pub direction_is_forward: bool,
 }
 
+/// What every list of rooms shows of a room.
 #[derive(Serialize)]
-struct Entry<'a> {
+pub(crate) struct PublicRoom<'a> {
     room_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -49,9 +50,31 @@ struct Entry<'a> {
     world_readable: bool,
     guest_can_join: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    join_rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     room_type: Option<&'a str>,
+}
+
+impl<'a> PublicRoom<'a> {
+    pub(crate) fn new(room: &'a RoomStats) -> Self {
+        Self {
+            room_id: &room.room_id,
+            name: room.name.as_deref(),
+            topic: room.topic.as_deref(),
+            canonical_alias: room.canonical_alias.as_deref(),
+            num_joined_members: room.joined_members,
+            avatar_url: room.avatar.as_deref(),
+            world_readable: room.history_visibility.as_deref() == Some("world_readable"),
+            guest_can_join: room.guest_access.as_deref() == Some("can_join"),
+            room_type: room.room_type.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    #[serde(flatten)]
+    room: PublicRoom<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_rule: Option<&'a str>,
 }
 
 #[derive(Default, Serialize)]
@@ -123,18 +146,7 @@ fn page_of<'a>(rooms: &'a [RoomStats], limit: usize, since: Option<&RoomListNext
 }
 
 fn entry(room: &RoomStats) -> Entry<'_> {
-    Entry {
-        room_id: &room.room_id,
-        name: room.name.as_deref(),
-        topic: room.topic.as_deref(),
-        canonical_alias: room.canonical_alias.as_deref(),
-        num_joined_members: room.joined_members,
-        avatar_url: room.avatar.as_deref(),
-        world_readable: room.history_visibility.as_deref() == Some("world_readable"),
-        guest_can_join: room.guest_access.as_deref() == Some("can_join"),
-        join_rule: room.join_rules.as_deref(),
-        room_type: room.room_type.as_deref(),
-    }
+    Entry { room: PublicRoom::new(room), join_rule: room.join_rules.as_deref() }
 }
 
 /// The token is a map of MessagePack with the keys `m`, `r` and `d`, in base64.
@@ -254,7 +266,8 @@ mod tests {
     #[test]
     fn pages() {
         let rooms = [room("!a", 9), room("!b", 8), room("!c", 7)];
-        let shown = |answer: &Answer<'_>| answer.chunk.iter().map(|entry| entry.room_id.to_owned()).collect::<String>();
+        let shown =
+            |answer: &Answer<'_>| answer.chunk.iter().map(|entry| entry.room.room_id.to_owned()).collect::<String>();
         let at =
             |token: &Option<String>| token.as_deref().and_then(RoomListNextBatch::from_token).map(|t| t.last_room_id);
         let first = page_of(&rooms, 2, None);

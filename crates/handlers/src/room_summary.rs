@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::room_list::PublicRoom;
 use crate::visibility::{HISTORY_VISIBILITY, HistoryVisibility};
 use crate::{Handlers, Result};
 
@@ -25,23 +26,10 @@ const MAX_ORDER: usize = 50;
 /// `_build_room_entry`
 #[derive(Serialize)]
 pub(crate) struct RoomSummary<'a> {
-    room_id: &'a str,
+    #[serde(flatten)]
+    room: PublicRoom<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    canonical_alias: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    num_joined_members: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    avatar_url: Option<&'a str>,
-    world_readable: bool,
-    guest_can_join: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,16 +98,8 @@ impl LocalRoom {
     pub(crate) fn summary(&self) -> RoomSummary<'_> {
         let stats = &self.stats;
         RoomSummary {
-            room_id: &stats.room_id,
+            room: PublicRoom::new(stats),
             room_version: stats.room_version.as_deref(),
-            name: stats.name.as_deref(),
-            topic: stats.topic.as_deref(),
-            canonical_alias: stats.canonical_alias.as_deref(),
-            num_joined_members: stats.joined_members,
-            avatar_url: stats.avatar.as_deref(),
-            world_readable: stats.history_visibility.as_deref() == Some("world_readable"),
-            guest_can_join: stats.guest_access.as_deref() == Some("can_join"),
-            room_type: stats.room_type.as_deref(),
             encryption: stats.encryption.as_deref(),
             join_rule: self.join_rule(),
             allowed_room_ids: self.allowed_rooms(),
