@@ -26,6 +26,7 @@ mod filtering;
 mod health;
 mod id_generators;
 mod instance_map;
+pub mod keys;
 mod metrics;
 mod monthly_active_users;
 pub mod pagination;
@@ -50,6 +51,7 @@ mod state_groups;
 pub mod sticky_events;
 pub mod stream;
 pub mod tables;
+pub mod transactions;
 mod user_caches;
 pub mod user_directory;
 
@@ -102,6 +104,8 @@ struct Inner {
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
+    server_keys: keys::ServerKeys,
+    retry_timings: transactions::RetryTimingsOf,
 }
 
 impl Storage {
@@ -130,6 +134,8 @@ impl Storage {
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
+            server_keys: keys::server_keys(&sizes, &registry),
+            retry_timings: transactions::retry_timings(&sizes, &registry),
             registry,
             warned: cache::Warned::default(),
             metrics,
