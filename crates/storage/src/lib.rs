@@ -29,6 +29,7 @@ mod instance_map;
 pub mod keys;
 mod metrics;
 mod monthly_active_users;
+mod openid;
 pub mod pagination;
 mod pool;
 mod presence;
