@@ -39,7 +39,10 @@ impl StorageError {
     fn is_no_text(&self) -> bool {
         const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
         let Self::Driver(error) = self else { return false };
-        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == CHARACTER_NOT_IN_REPERTOIRE)
+        error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| code == CHARACTER_NOT_IN_REPERTOIRE)
     }
 
     pub(crate) fn inconsistency(table: &'static str, column: &'static str, row: impl Into<String>) -> Self {
