@@ -3,23 +3,28 @@
 //! Architecture invariant: no axum types here, and no SQL.
 
 pub mod account;
-mod account_data;
+pub mod account_data;
 pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
 mod devices;
 mod directory;
+mod e2e_claim;
 pub mod e2e_keys;
-mod e2e_room_keys;
+pub mod e2e_room_keys;
+pub mod e2e_upload;
 pub mod event_json;
 pub mod filter;
 pub mod filtering;
 mod invite_rules;
+mod linearizer;
 mod notifications;
 pub mod pagination;
 mod presence_duty;
+mod presence_set;
 pub mod profile;
 mod python_text;
+mod read_marker;
 pub mod ratelimiting;
 pub mod relations;
 pub mod room_context;
@@ -38,13 +43,15 @@ mod user_directory;
 pub mod versions;
 pub mod visibility;
 pub mod voip;
+mod worker_lock;
+mod writers;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use myelin_config::Config;
 use myelin_live::Reader;
-use myelin_model::{MatrixError, Requester, StreamToken};
+use myelin_model::{MatrixError, Requester, StreamName, StreamToken};
 use myelin_replication::{Client, Command, Commands};
 use myelin_storage::Storage;
 pub use myelin_storage::usage;
@@ -73,6 +80,12 @@ pub struct Handlers {
     /// `rc_user_directory`
     pub user_searches: ratelimiting::Ratelimiter,
     presence_duty: Arc<PresenceDuty>,
+    /// `rc_presence.per_user`, of those who set their presence by a request for that.
+    presence_updates: ratelimiting::Ratelimiter,
+    read_markers: linearizer::Linearizer,
+    room_key_uploads: linearizer::Linearizer,
+    worker_locks: linearizer::Linearizer,
+    http: Client,
     commands: Commands,
     /// `/versions` of users without features of their own.
     common_versions: String,
@@ -86,7 +99,12 @@ impl Handlers {
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
-            presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
+            presence_duty: Arc::new(PresenceDuty::new(&config, http.clone(), commands.clone())),
+            presence_updates: ratelimiting::Ratelimiter::new(config.server.presence.per_user_rate),
+            read_markers: linearizer::Linearizer::default(),
+            room_key_uploads: linearizer::Linearizer::default(),
+            worker_locks: linearizer::Linearizer::default(),
+            http,
             commands,
             common_versions: versions::versions(&config, &[]),
             config,
@@ -151,9 +169,24 @@ impl Handlers {
                 self.commands.send(&Command::UserIp { user_id: seen.user_id.to_string(), data });
             }
         };
+        let invalidations = async {
+            let Some(mut invalidations) = self.storage.take_invalidations() else { return };
+            while let Some(row) = invalidations.recv().await {
+                let command = Command::Rdata {
+                    stream: StreamName::Caches.as_str().to_owned(),
+                    instance: self.config.worker.name.as_str().into(),
+                    token: Some(row.position),
+                    row: serde_json::json!([row.function, row.keys, row.ts]),
+                };
+                // In this order, and none left out: whoever hears of a later one does not look for an earlier.
+                let Some(room) = self.commands.reserve().await else { return };
+                room.send(&command);
+            }
+        };
         tokio::join!(self.presence_duty.run(stop.clone()), async {
             tokio::select! {
                 () = forward => {}
+                () = invalidations => {}
                 () = stop.cancelled() => {}
             }
         });

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use myelin_model::MatrixError;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// A client that stops in the middle of its body is given up after this.
@@ -39,6 +40,12 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, MatrixError> {
         Value::Object(object) => Ok(object),
         _ => Err(MatrixError::bad_json("Content must be a JSON object.")),
     }
+}
+
+/// The same, as it was written: what is kept for a client keeps the order of its keys.
+pub fn json_object_text(body: &[u8]) -> Result<&RawValue, MatrixError> {
+    json_object(body)?;
+    serde_json::from_slice(body).map_err(|_| MatrixError::not_json("Content not JSON."))
 }
 
 /// What Synapse's decoder takes; NaN and the infinities are refused by both.

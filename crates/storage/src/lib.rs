@@ -15,6 +15,7 @@ pub mod devices;
 pub mod directory;
 pub mod e2e_device_keys;
 pub mod e2e_room_keys;
+pub mod e2e_upload;
 pub mod end_to_end_keys;
 mod error;
 pub mod event_cache;
@@ -26,6 +27,8 @@ mod filtering;
 mod health;
 mod id_generators;
 mod instance_map;
+mod invalidations;
+mod locks;
 mod metrics;
 mod monthly_active_users;
 pub mod pagination;
@@ -65,6 +68,7 @@ use sqlx::PgPool;
 use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
+pub use invalidations::Invalidation;
 pub use events_worker::{GetEvents, RedactBehaviour};
 pub use myelin_caches::usage;
 pub use pool::CacheSizes;
@@ -102,6 +106,7 @@ struct Inner {
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
+    invalidations: invalidations::Invalidations,
 }
 
 impl Storage {
@@ -130,6 +135,7 @@ impl Storage {
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
+            invalidations: invalidations::Invalidations::new(&config.worker.name),
             registry,
             warned: cache::Warned::default(),
             metrics,

@@ -42,11 +42,13 @@ pub struct Route {
     pub modular: bool,
     get: Option<Endpoint>,
     post: Option<Endpoint>,
+    put: Option<Endpoint>,
+    delete: Option<Endpoint>,
 }
 
 impl Route {
     const fn of(resource: Resource, methods: &'static str, pattern: &'static str, servlet: &'static str) -> Self {
-        Self { methods, pattern, servlet, resource, modular: true, get: None, post: None }
+        Self { methods, pattern, servlet, resource, modular: true, get: None, post: None, put: None, delete: None }
     }
 
     const fn get(mut self, endpoint: Endpoint) -> Self {
@@ -56,6 +58,16 @@ impl Route {
 
     const fn post(mut self, endpoint: Endpoint) -> Self {
         self.post = Some(endpoint);
+        self
+    }
+
+    const fn put(mut self, endpoint: Endpoint) -> Self {
+        self.put = Some(endpoint);
+        self
+    }
+
+    const fn delete(mut self, endpoint: Endpoint) -> Self {
+        self.delete = Some(endpoint);
         self
     }
 
@@ -74,6 +86,8 @@ impl Route {
         match as_get(method) {
             "GET" => self.get,
             "POST" => self.post,
+            "PUT" => self.put,
+            "DELETE" => self.delete,
             _ => None,
         }
     }
@@ -179,7 +193,8 @@ struct Row {
 
 impl Row {
     fn new(route: &'static Route, text: &str) -> Result<Self, regex::Error> {
-        let asked_for = (route.get.is_some() || route.post.is_some()) && text.contains("(?P<");
+        let native = [route.get, route.post, route.put, route.delete].iter().any(Option::is_some);
+        let asked_for = native && text.contains("(?P<");
         Ok(Self { route, regex: asked_for.then(|| Regex::new(text)).transpose()? })
     }
 }
