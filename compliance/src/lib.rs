@@ -11,5 +11,6 @@ mod row;
 pub mod run;
 pub mod scenario;
 mod seed;
+mod sign;
 mod stack;
 mod table;

@@ -61,8 +61,13 @@ fn data() -> Vec<Case> {
         global("account data again", json!({"b": 1.5, "a": "\u{e4}"})),
         global("other account data", json!({"c": {}})).wakes("/account_data/events/0/content/c"),
         global("empty account data", json!({})),
-        case("ignored users", "PUT", "user/<@me>/account_data/m.ignored_user_list", json!({"ignored_users": {"<@nina>": {}}}))
-            .rows("account_data"),
+        case(
+            "ignored users",
+            "PUT",
+            "user/<@me>/account_data/m.ignored_user_list",
+            json!({"ignored_users": {"<@nina>": {}}}),
+        )
+        .rows("account_data"),
         room("room account data", json!({"x": [null]})).wakes("/rooms/join/<room:me>/account_data/events/0/content/x"),
         room("empty room account data", json!({})),
     ]
@@ -85,7 +90,8 @@ fn tags_and_markers() -> Vec<Case> {
         tag("no tag", "DELETE", json!({})),
         tag("no tag twice", "DELETE", json!({})),
         marker("first marker", "<room:me:first>"),
-        marker("second marker", "<room:me:second>").wakes("/rooms/join/<room:me>/account_data/events/0/content/event_id"),
+        marker("second marker", "<room:me:second>")
+            .wakes("/rooms/join/<room:me>/account_data/events/0/content/event_id"),
         marker("marker does not go back", "<room:me:first>"),
         marker("same marker", "<room:me:second>"),
     ]
@@ -130,8 +136,10 @@ fn backups() -> Vec<Case> {
         json!({"first_message_index": index, "forwarded_count": forwarded, "is_verified": verified,
             "session_data": {"ciphertext": data, "mac": "\u{e4} / \""}})
     };
-    let keys = |name: &str, session: &str, body| backup(name, "PUT", &format!("keys/<room:me>/{session}?version=1"), body);
-    let info = |auth: &str| json!({"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": auth}});
+    let keys =
+        |name: &str, session: &str, body| backup(name, "PUT", &format!("keys/<room:me>/{session}?version=1"), body);
+    let info =
+        |auth: &str| json!({"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": auth}});
     vec![
         backup("new backup", "POST", "version", info("a")),
         backup("other authentication", "PUT", "version/1", info("b")),
@@ -143,11 +151,21 @@ fn backups() -> Vec<Case> {
         keys("verified", "s1", key(99, 99, true, "verified")),
         keys("verified again", "s1", key(99, 99, true, "again")),
         keys("no longer verified", "s1", key(98, 99, false, "lower index")),
-        backup("many keys", "PUT", "keys?version=1", json!({"rooms": {
+        backup(
+            "many keys",
+            "PUT",
+            "keys?version=1",
+            json!({"rooms": {
             "<room:me>": {"sessions": {"s1": key(98, 99, false, "x"), "s2": key(0, 0, false, "s2")}},
             "!other:myelin.test": {"sessions": {"s3": key(0, 0, true, "s3")}},
-            "!empty:myelin.test": {"sessions": {}}}})),
-        backup("keys of a room", "PUT", "keys/!other:myelin.test?version=1", json!({"sessions": {"s4": key(1, 1, true, "s4")}})),
+            "!empty:myelin.test": {"sessions": {}}}}),
+        ),
+        backup(
+            "keys of a room",
+            "PUT",
+            "keys/!other:myelin.test?version=1",
+            json!({"sessions": {"s4": key(1, 1, true, "s4")}}),
+        ),
         backup("no keys", "PUT", "keys?version=1", json!({"rooms": {}})),
         backup("session away", "DELETE", "keys/<room:me>/s1?version=1", json!({})),
         backup("unknown session away", "DELETE", "keys/<room:me>/none?version=1", json!({})),
@@ -190,17 +208,26 @@ fn keys() -> Vec<Case> {
         upload("device keys", device("one")).wakes("/device_lists/changed"),
         upload("same device keys", device("one")),
         upload("other device keys", device("two")),
-        upload("one-time keys", json!({"one_time_keys": {"signed_curve25519:1": signed("1"), "curve25519:1": "plain"}})),
+        upload(
+            "one-time keys",
+            json!({"one_time_keys": {"signed_curve25519:1": signed("1"), "curve25519:1": "plain"}}),
+        ),
         upload("same one-time keys", json!({"one_time_keys": {"signed_curve25519:1": signed("1")}})),
-        upload("fallback key", json!({"fallback_keys": {"signed_curve25519:fb": {"key": "f", "fallback": true,
-            "signatures": signatures()}}})),
+        upload(
+            "fallback key",
+            json!({"fallback_keys": {"signed_curve25519:fb": {"key": "f", "fallback": true,
+            "signatures": signatures()}}}),
+        ),
         claim("claim", "signed_curve25519"),
         claim("claim of the fallback key", "signed_curve25519"),
         claim("claim of it again", "signed_curve25519"),
         claim("claim of a plain key", "curve25519"),
         claim("claim of none", "curve25519"),
-        upload("same fallback key", json!({"fallback_keys": {"signed_curve25519:fb": {"fallback": true, "key": "f",
-            "signatures": signatures()}}})),
+        upload(
+            "same fallback key",
+            json!({"fallback_keys": {"signed_curve25519:fb": {"fallback": true, "key": "f",
+            "signatures": signatures()}}}),
+        ),
         upload("other fallback key", json!({"fallback_keys": {"signed_curve25519:fc": signed("g")}})),
     ]
 }

@@ -31,7 +31,7 @@ pub fn claims(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
     let token = seed.names.get("token:bob")?;
     let body = json!({"one_time_keys": {giver.as_str(): {device.as_str(): "signed_curve25519"}}});
     let claim = |at: usize| -> Result<(String, bool)> {
-        let worker = if at % 2 == 0 { &stack.myelin } else { &stack.python };
+        let worker = if at.is_multiple_of(2) { &stack.myelin } else { &stack.python };
         let answer = worker.with_token(token).send("POST", "/_matrix/client/v3/keys/claim", Some(&body))?;
         let native = answer.header("x-myelin") == Some("native");
         let answer = expect_ok(&answer, "a claim")?;
@@ -62,7 +62,8 @@ pub fn claims(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
     // Both workers know how many are left.
     for (name, worker) in [("Python", &stack.python), ("Myelin", &stack.myelin)] {
         stack.wait_caught_up(seed)?;
-        let sync = worker.with_token(seed.names.get("token:giver")?).get("/_matrix/client/v3/sync?set_presence=offline")?;
+        let sync =
+            worker.with_token(seed.names.get("token:giver")?).get("/_matrix/client/v3/sync?set_presence=offline")?;
         let count = sync.json()?["device_one_time_keys_count"]["signed_curve25519"].clone();
         ensure!(count == json!(left), "{name} counts {count} keys, not {left}");
     }

@@ -13,6 +13,10 @@ pub struct Lines(Arc<Mutex<Vec<String>>>);
 /// Of commands that tell what changed.
 const TOLD: [&str; 3] = ["RDATA ", "LOCK_RELEASED ", "REMOTE_SERVER_UP "];
 
+/// What may come when the write was answered long ago: presence, and the memberships that carry a profile.
+const LATER: [&str; 5] =
+    ["RDATA presence ", "RDATA events ", "cs_cache_fake", "update_join_states_lock", "get_rooms_for_user"];
+
 impl Lines {
     pub fn listen(port: u16, channel: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).context("Redis")?;
@@ -42,15 +46,15 @@ impl Lines {
     }
 
     /// Those that name `user_id`, without numbers that differ each time. `worker`: who may have written them.
-    pub fn of(&self, user_id: &str, worker: &str) -> Result<BTreeSet<String>> {
+    pub fn of(&self, user_id: &str, worker: &str) -> BTreeSet<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = lines.iter().filter(|line| line.contains(user_id) && !line.starts_with("RDATA presence "));
-        Ok(lines.map(|line| without_numbers(&line.replace(worker, "<worker>"))).collect())
+        let lines = lines.iter().filter(|line| line.contains(user_id) && !LATER.iter().any(|what| line.contains(what)));
+        lines.map(|line| without_numbers(&line.replace(worker, "<worker>"))).collect()
     }
 }
 
 /// Positions, times and ids of events.
-fn without_numbers(line: &str) -> String {
+pub fn without_numbers(line: &str) -> String {
     let mut words: Vec<String> = line.splitn(5, ' ').map(str::to_owned).collect();
     if words.first().is_some_and(|command| command == "RDATA")
         && let Some(token) = words.get_mut(3)
@@ -72,7 +76,7 @@ fn without_numbers(line: &str) -> String {
             (false, 10..) => "<time>",
             (false, _) => found,
         });
-        rest = after.to_owned();
+        after.clone_into(&mut rest);
     }
     out + &rest
 }
@@ -85,6 +89,9 @@ mod tests {
     fn numbers_are_hidden() {
         let line = r#"RDATA caches w 17 ["f",["@a:t","D1"],1795217404388]"#;
         assert_eq!(without_numbers(line), r#"RDATA caches w <position> ["f",["@a:t","D1"],<time>]"#);
-        assert_eq!(without_numbers(r#"RDATA events m 9 ["ev",["$x-1","!r"]]"#), r#"RDATA events m <position> ["ev",["<event>","!r"]]"#);
+        assert_eq!(
+            without_numbers(r#"RDATA events m 9 ["ev",["$x-1","!r"]]"#),
+            r#"RDATA events m <position> ["ev",["<event>","!r"]]"#
+        );
     }
 }

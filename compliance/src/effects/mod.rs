@@ -108,13 +108,20 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
         Some(pointer) => woken(there, seed, user, &since, pointer, send)?,
     };
     let text = String::from_utf8_lossy(&answer.body).into_owned();
-    ensure!(answer.status == case.status, "{}: the case expects {}, not {} {text}", case.name, case.status, answer.status);
-    let mut found = Effect { answer: text, ..Effect::default() };
+    ensure!(
+        answer.status == case.status,
+        "{}: the case expects {}, not {} {text}",
+        case.name,
+        case.status,
+        answer.status
+    );
+    let answered = answer.json().map_or(text, |json| json.to_string());
+    let mut found = Effect { answer: answered, ..Effect::default() };
     found.at_once = read(case, here, seed)?;
     stack.wait_caught_up(seed)?;
     found.elsewhere = read(case, there, seed)?;
     found.rows = rows(case, stack, seed)?;
-    found.lines = lines.of(seed.names.get("@me")?, if native { "myelin1" } else { "python1" })?;
+    found.lines = lines.of(seed.names.get("@me")?, if native { "myelin1" } else { "python1" });
     let is_native = answer.header("x-myelin") == Some("native");
     Ok((hide(found, seed, user)?, !native || is_native))
 }
@@ -129,22 +136,18 @@ fn woken(
     send: impl FnOnce() -> Result<Answer>,
 ) -> Result<Answer> {
     let token = seed.names.get(&format!("token:{user}2"))?;
-    let path = format!(
-        "/_matrix/client/v3/sync?set_presence=offline&since={since}&timeout={}",
-        PATIENCE.as_millis()
-    );
+    let path = format!("/_matrix/client/v3/sync?set_presence=offline&timeout={}", PATIENCE.as_millis());
     let start = Instant::now();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| -> Result<Value> {
-            let (mut since, pointer) = (path.clone(), seed.names.fill(pointer)?);
+            let (mut since, pointer) = (since.to_owned(), seed.names.fill(pointer)?);
             loop {
-                let answer = there.with_token(token).get(&since)?.ok()?;
+                let answer = there.with_token(token).get(&format!("{path}&since={since}"))?.ok()?;
                 if answer.pointer(&pointer).is_some() {
                     return Ok(answer);
                 }
                 ensure!(start.elapsed() < PATIENCE, "the other device was not woken with {pointer}: {answer}");
-                let next = answer["next_batch"].as_str().context("no next_batch")?;
-                since = path.replacen(path.split('&').find(|p| p.starts_with("since=")).unwrap_or(""), &format!("since={next}"), 1);
+                answer["next_batch"].as_str().context("no next_batch")?.clone_into(&mut since);
             }
         });
         std::thread::sleep(HEAD_START);
@@ -165,7 +168,7 @@ fn read(case: &Case, worker: &Client, seed: &Seed) -> Result<Vec<String>> {
                 worker.with_token(token).send("POST", path, Some(&body))?
             }
         };
-        Ok(format!("{} {}", answer.status, answer.json().unwrap_or(json!(null))))
+        Ok(lines::without_numbers(&format!("{} {}", answer.status, answer.json().unwrap_or(json!(null)))))
     };
     case.reads.iter().map(ask).collect()
 }
@@ -174,8 +177,6 @@ fn read(case: &Case, worker: &Client, seed: &Seed) -> Result<Vec<String>> {
 fn rows(case: &Case, stack: &Stack, seed: &Seed) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (table, column) in &case.tables {
-        let user = if *column == "localpart" { "viapython" } else { "" };
-        let _ = user;
         let sql = format!(
             "SELECT (to_jsonb(t) - '{{stream_id,ts_added_ms,last_seen,ip,user_agent,token,last_renewed_ts}}'::text[])
              FROM {table} AS t WHERE {column} = '{}' ORDER BY 1",

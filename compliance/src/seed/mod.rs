@@ -6,6 +6,7 @@ mod experimental;
 mod keys;
 mod people;
 mod rooms;
+mod servers;
 mod spaces;
 mod talk;
 
@@ -36,6 +37,7 @@ impl Seed {
         seed.people().context("seed: people")?;
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
+        seed.servers(synapse).context("seed: servers")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
         seed.invite_rules().context("seed: rules for invites")?;

@@ -23,7 +23,8 @@ pub fn rows() -> Vec<Row> {
 }
 
 fn put(name: &str, path: &str) -> Row {
-    send("PUT", &format!("account_data_put/{name}"), &format!("/_matrix/client/v3/user/{path}")).json(&json!({"a": 1.5}))
+    send("PUT", &format!("account_data_put/{name}"), &format!("/_matrix/client/v3/user/{path}"))
+        .json(&json!({"a": 1.5}))
 }
 
 fn delete(name: &str, path: &str) -> Row {
@@ -133,7 +134,11 @@ fn read_markers() -> Vec<Row> {
         marker("unknown room", "!no:myelin.test").by("bob").json(&fully("$none")).status(404),
         marker("no room", "nonsense").by("bob").json(&fully("$none")).status(404),
         marker("receipt", "<general>").by("bob").json(&json!({"m.read": "$none"})).status(0).passed_on(),
-        marker("private receipt", "<general>").by("bob").json(&json!({"m.read.private": "$none"})).status(0).passed_on(),
+        marker("private receipt", "<general>")
+            .by("bob")
+            .json(&json!({"m.read.private": "$none"}))
+            .status(0)
+            .passed_on(),
         marker("number", "<general>").by("bob").json(&json!({"m.fully_read": 5})).status(0).passed_on(),
         marker("guest", "<general>").by("guest").json(&fully("$x")).status(403),
         marker("nobody", "<general>").json(&fully("$x")).status(401),

@@ -74,7 +74,9 @@ fn bad_queries() -> Vec<Row> {
 }
 
 fn claim(name: &str, keys: &Value) -> Row {
-    post(&format!("keys_claim/{name}"), "/_matrix/client/v3/keys/claim").by("bob").json(&json!({ "one_time_keys": keys }))
+    post(&format!("keys_claim/{name}"), "/_matrix/client/v3/keys/claim")
+        .by("bob")
+        .json(&json!({ "one_time_keys": keys }))
 }
 
 fn claims() -> Vec<Row> {
@@ -104,9 +106,7 @@ fn upload(name: &str, body: &Value) -> Row {
 
 fn uploads() -> Vec<Row> {
     let signed = |key: &str| json!({"key": key, "signatures": {"<@bob>": {"ed25519:<device:bob>": "x"}}});
-    let device = |user: &str, device: &str| {
-        json!({"device_keys": {"user_id": user, "device_id": device, "algorithms": [], "keys": {}, "signatures": {}}})
-    };
+    let device = |user: &str, device: &str| json!({"device_keys": {"user_id": user, "device_id": device, "algorithms": [], "keys": {}, "signatures": {}}});
     let odd = |name: &str, body: Value| upload(name, &body).status(400).passed_on();
     vec![
         upload("nothing", &json!({})).has("/one_time_key_counts"),
@@ -115,8 +115,12 @@ fn uploads() -> Vec<Row> {
         upload("known keys", &json!({"one_time_keys": {"signed_curve25519:10": signed("one-time-1-0")}})),
         upload("known id, other key", &json!({"one_time_keys": {"signed_curve25519:10": signed("other")}})).status(400),
         upload("known id, text", &json!({"one_time_keys": {"signed_curve25519:10": "one-time-1-0"}})).status(400),
-        upload("too many", &json!({"one_time_keys":
-            (0..501).map(|at| (format!("many:{at}"), json!("k"))).collect::<serde_json::Map<_, _>>()})).status(400),
+        upload(
+            "too many",
+            &json!({"one_time_keys":
+            (0..501).map(|at| (format!("many:{at}"), json!("k"))).collect::<serde_json::Map<_, _>>()}),
+        )
+        .status(400),
         upload("of another user", &device("<@alice>", "<device:bob>")).status(400),
         upload("of another device", &device("<@bob>", "<device:bob2>")).status(400),
         upload("of both", &device("<@alice>", "X")).status(400),

@@ -7,6 +7,7 @@ mod context;
 mod devices;
 mod directory;
 mod event;
+mod federation;
 mod filter;
 mod health;
 mod joined_rooms;
@@ -66,6 +67,7 @@ pub fn rows() -> Vec<Row> {
         keys::rows(),
         room_directory::rows(),
         filter::rows(),
+        federation::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

@@ -18,7 +18,7 @@ fn writes() -> Vec<Row> {
     vec![
         set("with a message", "<@olga>").by("olga"),
         presence("with a message", "<@olga>").by("olga").has("/status_msg"),
-        set("again", "<@olga>").by("olga").status(429),
+        set("again", "<@olga>").by("olga").status(0),
         set("unknown", "<@oscar>").by("oscar").json(&json!({"presence": "asleep"})).status(400),
         set("busy", "<@otto>").by("otto").json(&json!({"presence": "org.matrix.msc3026.busy"})).status(400),
         set("no string", "<@paula>").by("paula").json(&json!({"presence": "online", "status_msg": 5})).status(400),

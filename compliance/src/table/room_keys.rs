@@ -17,13 +17,17 @@ pub fn rows() -> Vec<Row> {
 }
 
 fn write(method: &str, name: &str, path: &str, body: &Value) -> Row {
-    let row = send(method, &format!("room_keys_write/{method} {name}"), &format!("/_matrix/client/v3/room_keys/{path}"));
+    let row =
+        send(method, &format!("room_keys_write/{method} {name}"), &format!("/_matrix/client/v3/room_keys/{path}"));
     row.by("bob").json(body)
 }
 
 fn refused_keys() -> Vec<Row> {
-    let (none, key) = (json!({"rooms": {}}), json!({"first_message_index": 1, "forwarded_count": 1, "is_verified": true,
-        "session_data": {}}));
+    let (none, key) = (
+        json!({"rooms": {}}),
+        json!({"first_message_index": 1, "forwarded_count": 1, "is_verified": true,
+        "session_data": {}}),
+    );
     let odd = |name: &str, body: Value| {
         let body = json!({"rooms": {"!r:myelin.test": {"sessions": {"s": body}}}});
         write("PUT", name, "keys", &body).query("version", "1").passed_on()
@@ -37,10 +41,18 @@ fn refused_keys() -> Vec<Row> {
         write("PUT", "no rooms", "keys", &json!({})).query("version", "1").status(500).passed_on(),
         write("PUT", "no sessions", "keys/!r:myelin.test", &json!({})).query("version", "1").status(500).passed_on(),
         write("PUT", "no key", "keys/!r:myelin.test/s", &json!({})).query("version", "1").status(500).passed_on(),
-        odd("verified by a number", json!({"first_message_index": 1, "forwarded_count": 1, "is_verified": 1,
-            "session_data": {}})).status(400),
-        odd("huge index", json!({"first_message_index": 3_000_000_000_i64, "forwarded_count": 1, "is_verified": true,
-            "session_data": {}})).status(500),
+        odd(
+            "verified by a number",
+            json!({"first_message_index": 1, "forwarded_count": 1, "is_verified": 1,
+            "session_data": {}}),
+        )
+        .status(400),
+        odd(
+            "huge index",
+            json!({"first_message_index": 3_000_000_000_i64, "forwarded_count": 1, "is_verified": true,
+            "session_data": {}}),
+        )
+        .status(500),
         write("PUT", "no JSON", "keys", &none).query("version", "1").body(b"{").status(400),
         write("PUT", "list", "keys", &json!([])).query("version", "1").status(400),
         write("PUT", "guest", "keys", &none).by("guest").query("version", "1").status(403),

@@ -19,7 +19,8 @@ type ByKey = BTreeMap<String, Box<RawValue>>;
 #[derive(Serialize)]
 struct Answer {
     one_time_keys: BTreeMap<String, BTreeMap<String, ByKey>>,
-    failures: BTreeMap<String, ()>,
+    /// Of other servers, which are not asked here.
+    failures: ByKey,
 }
 
 impl Handlers {
@@ -45,7 +46,7 @@ impl Handlers {
             found.extend(self.storage.claim_e2e_fallback_keys(&claims, now_ms()).await?);
         }
         let one_time_keys = by_user(found).map_err(MatrixError::internal)?;
-        serde_json::to_vec(&Answer { one_time_keys, failures: BTreeMap::new() }).map(Some).map_err(MatrixError::internal)
+        serde_json::to_vec(&Answer { one_time_keys, failures: ByKey::new() }).map(Some).map_err(MatrixError::internal)
     }
 }
 

@@ -116,7 +116,8 @@ impl Handlers {
         let latest = self.storage.get_e2e_room_keys_version_info(user_id, None).await?.ok_or_else(unknown)?;
         if latest.version.to_string() != version {
             let number = number.ok_or_else(unknown)?;
-            let asked = self.storage.get_e2e_room_keys_version_info(user_id, Some(number)).await?.ok_or_else(unknown)?;
+            let asked =
+                self.storage.get_e2e_room_keys_version_info(user_id, Some(number)).await?.ok_or_else(unknown)?;
             let error = MatrixError::new(403, "M_WRONG_ROOM_KEYS_VERSION", "Wrong room_keys version");
             // Synapse: the version that was asked for, not the current one.
             return Err(error.with("current_version", asked.version.to_string()));

@@ -14,9 +14,11 @@ pub mod e2e_keys;
 pub mod e2e_room_keys;
 pub mod e2e_upload;
 pub mod event_json;
+pub mod federation;
 pub mod filter;
 pub mod filtering;
 mod invite_rules;
+pub mod keyring;
 mod linearizer;
 mod notifications;
 pub mod pagination;
@@ -24,8 +26,8 @@ mod presence_duty;
 mod presence_set;
 pub mod profile;
 mod python_text;
-mod read_marker;
 pub mod ratelimiting;
+mod read_marker;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
@@ -36,6 +38,7 @@ pub mod room_relations;
 pub mod room_state;
 mod room_summary;
 pub mod sections;
+mod server_keys;
 pub mod stream_token;
 pub mod sync;
 mod timestamp_lookup;
@@ -79,6 +82,11 @@ pub struct Handlers {
     room_summaries: ratelimiting::Ratelimiter,
     /// `rc_user_directory`
     pub user_searches: ratelimiting::Ratelimiter,
+    /// Our own keys.
+    pub keyring: keyring::Keyring,
+    local_keys: server_keys::LocalKeys,
+    /// `rc_federation`
+    pub federation_requests: federation::ratelimit::FederationRatelimiter,
     presence_duty: Arc<PresenceDuty>,
     /// `rc_presence.per_user`, of those who set their presence by a request for that.
     presence_updates: ratelimiting::Ratelimiter,
@@ -105,6 +113,9 @@ impl Handlers {
             room_key_uploads: linearizer::Linearizer::default(),
             worker_locks: linearizer::Linearizer::default(),
             http,
+            keyring: keyring::Keyring::new(&config.federation.keys),
+            local_keys: server_keys::LocalKeys::default(),
+            federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             commands,
             common_versions: versions::versions(&config, &[]),
             config,

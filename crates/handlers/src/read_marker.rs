@@ -21,9 +21,8 @@ impl Handlers {
         let rooms = self.storage.get_room_account_data_for_user(user_id).await?;
         let existing = rooms.get(room_id).and_then(|data| data.iter().find(|(kind, _)| &**kind == FULLY_READ));
         let ordering = self.storage.get_event_ordering(event_id, room_id).await?;
-        let ordering = ordering.ok_or_else(|| {
-            MatrixError::unknown(404, format!("Could not find event {event_id} in room {room_id}"))
-        })?;
+        let ordering = ordering
+            .ok_or_else(|| MatrixError::unknown(404, format!("Could not find event {event_id} in room {room_id}")))?;
         if let Some((_, content)) = existing.filter(|_| !allow_backward) {
             let content: Value = serde_json::from_str(content).map_err(MatrixError::internal)?;
             // An event that has gone was before this one.

@@ -11,6 +11,8 @@ use myelin_model::MatrixError;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::call::Refusal;
+
 /// A client that stops in the middle of its body is given up after this.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -43,9 +45,18 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, MatrixError> {
 }
 
 /// The same, as it was written: what is kept for a client keeps the order of its keys.
-pub fn json_object_text(body: &[u8]) -> Result<&RawValue, MatrixError> {
-    json_object(body)?;
-    serde_json::from_slice(body).map_err(|_| MatrixError::not_json("Content not JSON."))
+pub fn json_object_text(body: &[u8]) -> Result<&RawValue, Refusal> {
+    json_object_or_deep(body)?;
+    Ok(serde_json::from_slice(body).map_err(|_| MatrixError::not_json("Content not JSON."))?)
+}
+
+/// `parse_json_object_from_request` of a body that may be nested deeper than is read here; Synapse reads hundreds of levels.
+pub fn json_object_or_deep(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    json_object(body).map_err(|error| {
+        let deep =
+            serde_json::from_slice::<Value>(body).is_err_and(|error| error.to_string().contains("recursion limit"));
+        if deep { Refusal::PassOn("deeply nested JSON") } else { error.into() }
+    })
 }
 
 /// What Synapse's decoder takes; NaN and the infinities are refused by both.

@@ -53,7 +53,7 @@ impl Call {
     }
 
     /// The body as it was written, which must be a JSON object.
-    pub fn json_object_text(&self) -> Result<&RawValue, MatrixError> {
+    pub fn json_object_text(&self) -> Result<&RawValue, Refusal> {
         body::json_object_text(&self.body)
     }
 

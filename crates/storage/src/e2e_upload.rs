@@ -118,12 +118,7 @@ impl Storage {
     }
 
     /// Tells that a device's fallback keys changed.
-    pub async fn fallback_keys_changed(
-        &self,
-        user_id: &str,
-        device_id: &str,
-        now_ms: i64,
-    ) -> Result<(), StorageError> {
+    pub async fn fallback_keys_changed(&self, user_id: &str, device_id: &str, now_ms: i64) -> Result<(), StorageError> {
         self.invalidate_and_tell("get_e2e_unused_fallback_key_types", &[user_id, device_id], now_ms).await
     }
 }

@@ -28,6 +28,7 @@ mod health;
 mod id_generators;
 mod instance_map;
 mod invalidations;
+pub mod keys;
 mod locks;
 mod metrics;
 mod monthly_active_users;
@@ -53,6 +54,7 @@ mod state_groups;
 pub mod sticky_events;
 pub mod stream;
 pub mod tables;
+pub mod transactions;
 mod user_caches;
 pub mod user_directory;
 
@@ -68,8 +70,8 @@ use sqlx::PgPool;
 use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
-pub use invalidations::Invalidation;
 pub use events_worker::{GetEvents, RedactBehaviour};
+pub use invalidations::Invalidation;
 pub use myelin_caches::usage;
 pub use pool::CacheSizes;
 pub use replication::StreamUpdates;
@@ -107,6 +109,8 @@ struct Inner {
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
     invalidations: invalidations::Invalidations,
+    server_keys: keys::ServerKeys,
+    retry_timings: transactions::RetryTimingsOf,
 }
 
 impl Storage {
@@ -136,6 +140,8 @@ impl Storage {
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
             invalidations: invalidations::Invalidations::new(&config.worker.name),
+            server_keys: keys::server_keys(&sizes, &registry),
+            retry_timings: transactions::retry_timings(&sizes, &registry),
             registry,
             warned: cache::Warned::default(),
             metrics,

@@ -370,14 +370,12 @@ impl Storage {
 
     /// `get_event_ordering`: depth and stream position, of an event of that room.
     pub async fn get_event_ordering(&self, event_id: &str, room_id: &str) -> Result<Option<(i64, i64)>, StorageError> {
-        sqlx::query_as(
-            "SELECT topological_ordering, stream_ordering FROM events WHERE event_id = $1 AND room_id = $2",
-        )
-        .bind(event_id)
-        .bind(room_id)
-        .fetch_optional(self.pool())
-        .await
-        .map_err(StorageError::from)
+        sqlx::query_as("SELECT topological_ordering, stream_ordering FROM events WHERE event_id = $1 AND room_id = $2")
+            .bind(event_id)
+            .bind(room_id)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(StorageError::from)
     }
 
     /// `check_if_events_in_current_state`.

@@ -3,7 +3,7 @@
 use myelin_handlers::auth::AuthOptions;
 use myelin_handlers::e2e_room_keys::UploadedVersion;
 use myelin_model::MatrixError;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::call::{Answer, Call, Refusal};
 use crate::query::python_int;
@@ -66,8 +66,7 @@ pub async fn delete_keys(call: Call) -> Result<Answer, Refusal> {
 /// `POST /room_keys/version`
 pub async fn create_version(call: Call) -> Result<Answer, Refusal> {
     let requester = call.requester(AuthOptions::default()).await?;
-    let info: UploadedVersion<'_> =
-        serde_json::from_str(call.json_object_text()?.get()).map_err(|_| ODD_BODY)?;
+    let info: UploadedVersion<'_> = serde_json::from_str(call.json_object_text()?.get()).map_err(|_| ODD_BODY)?;
     let auth_data = info.auth_data.ok_or(ODD_BODY)?;
     let handlers = &call.app.handlers;
     let version = handlers.create_room_keys_version(&requester.user_id, &info.algorithm, auth_data).await?;
@@ -78,7 +77,7 @@ pub async fn create_version(call: Call) -> Result<Answer, Refusal> {
 pub async fn update_version(call: Call) -> Result<Answer, Refusal> {
     let requester = call.requester(AuthOptions::default()).await?;
     let (version, body) = (call.parameters.get("version"), call.json_object()?);
-    if body.get("version").is_some_and(|named| *named != Value::from(version)) {
+    if body.get("version").is_some_and(|named| named.as_str() != Some(version)) {
         return Err(MatrixError::invalid_param("Version in body does not match").into());
     }
     let info: UploadedVersion<'_> = serde_json::from_slice(&call.body).map_err(|_| ODD_BODY)?;

@@ -4,8 +4,8 @@ use super::{Resource, Route};
 use crate::call::to_the_end;
 use crate::native::{
     account, account_data, capabilities, devices, directory, filter, joined_rooms, keys, login, notifications,
-    pagination, password_policy, presence, profile, read_marker, room_directory, room_keys, rooms, sync, user_directory, versions,
-    voip,
+    pagination, password_policy, presence, profile, read_marker, room_directory, room_keys, rooms, sync,
+    user_directory, versions, voip,
 };
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
