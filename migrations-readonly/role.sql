@@ -37,9 +37,13 @@ SELECT format('GRANT UPDATE (display_name) ON devices TO %I', :'role') WHERE to_
 SELECT format('GRANT SELECT (keydata, keytype, stream_id, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (key_id, signature, target_device_id, target_user_id, user_id) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, key_json, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (key_json, ts_added_ms) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, key_id, key_json, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
-SELECT format('GRANT UPDATE (used) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (algorithm, device_id, key_id, key_json, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (key_id, key_json, used) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, key_id, key_json, ts_added_ms, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (algorithm, device_id, key_id, key_json, ts_added_ms, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (ts_added_ms) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT DELETE ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (first_message_index, forwarded_count, is_verified, room_id, session_data, session_id, user_id, version) ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
@@ -68,6 +72,7 @@ SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I',
 SELECT format('GRANT INSERT (instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, membership, room_id, user_id) ON local_current_membership TO %I', :'role') WHERE to_regclass('local_current_membership') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (timestamp, user_id) ON monthly_active_users TO %I', :'role') WHERE to_regclass('monthly_active_users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (token, ts_valid_until_ms, user_id) ON open_id_tokens TO %I', :'role') WHERE to_regclass('open_id_tokens') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id) ON partial_state_rooms TO %I', :'role') WHERE to_regclass('partial_state_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (enabled, feature, user_id) ON per_user_experimental_features TO %I', :'role') WHERE to_regclass('per_user_experimental_features') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (currently_active, last_active_ts, last_federation_update_ts, last_user_sync_ts, state, status_msg, stream_id, user_id) ON presence_stream TO %I', :'role') WHERE to_regclass('presence_stream') IS NOT NULL \gexec
@@ -96,6 +101,7 @@ SELECT format('GRANT SELECT (room_id, stream_id, user_id) ON room_tags_revisions
 SELECT format('GRANT SELECT (is_public, room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (compat_version) ON schema_compat_version TO %I', :'role') WHERE to_regclass('schema_compat_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE to_regclass('schema_version') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_key) ON state_events TO %I', :'role') WHERE to_regclass('state_events') IS NOT NULL \gexec
@@ -118,6 +124,10 @@ SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_
 SELECT format('GRANT SELECT (user_id) ON users_in_public_rooms TO %I', :'role') WHERE to_regclass('users_in_public_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (presence_stream_id, user_id) ON users_to_send_full_presence_to TO %I', :'role') WHERE to_regclass('users_to_send_full_presence_to') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (other_user_id, user_id) ON users_who_share_private_rooms TO %I', :'role') WHERE to_regclass('users_who_share_private_rooms') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (instance_name, last_renewed_ts, lock_key, lock_name, token) ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (instance_name, last_renewed_ts, lock_key, lock_name, token) ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (instance_name, last_renewed_ts, token) ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
+SELECT format('GRANT DELETE ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (lock_key, lock_name, write_lock) ON worker_read_write_locks TO %I', :'role') WHERE to_regclass('worker_read_write_locks') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') WHERE to_regclass('account_data_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT, USAGE ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec

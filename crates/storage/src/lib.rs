@@ -32,6 +32,7 @@ pub mod keys;
 mod locks;
 mod metrics;
 mod monthly_active_users;
+mod openid;
 pub mod pagination;
 mod pool;
 mod presence;

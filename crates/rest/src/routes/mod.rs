@@ -76,7 +76,6 @@ impl Route {
         self
     }
 
-    #[expect(dead_code, reason = "no POST of another server is answered yet")]
     const fn post_signed(mut self, endpoint: SignedEndpoint) -> Self {
         self.post = Some(Served::Signed(endpoint));
         self
