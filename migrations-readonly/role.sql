@@ -36,7 +36,7 @@ SELECT format('GRANT SELECT (device_id, display_name, hidden, ip, last_seen, use
 SELECT format('GRANT UPDATE (display_name) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (keydata, keytype, stream_id, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (key_id, signature, target_device_id, target_user_id, user_id) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (device_id, key_json, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (key_json, ts_added_ms) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, device_id, key_id, key_json, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec

@@ -54,7 +54,7 @@ use std::time::Instant;
 
 use myelin_config::Config;
 use myelin_live::Reader;
-use myelin_model::{MatrixError, Requester, StreamName, StreamToken};
+use myelin_model::{MatrixError, Requester, StreamToken};
 use myelin_replication::{Client, Command, Commands};
 use myelin_storage::Storage;
 pub use myelin_storage::usage;
@@ -164,8 +164,9 @@ impl Handlers {
         Ok(limit.is_some_and(|messages_per_second| messages_per_second == 0))
     }
 
-    /// What other processes must hear from this one: who syncs, and who was seen. Until `stop`.
+    /// What other processes must hear from this one: what became stale, who syncs, and who was seen. Until `stop`.
     pub async fn tell_others(&self, stop: CancellationToken) {
+        self.tell_of_invalidations();
         let (seen, mut told) = mpsc::channel(SEEN);
         self.on_user_seen(seen);
         let forward = async {
@@ -180,24 +181,9 @@ impl Handlers {
                 self.commands.send(&Command::UserIp { user_id: seen.user_id.to_string(), data });
             }
         };
-        let invalidations = async {
-            let Some(mut invalidations) = self.storage.take_invalidations() else { return };
-            while let Some(row) = invalidations.recv().await {
-                let command = Command::Rdata {
-                    stream: StreamName::Caches.as_str().to_owned(),
-                    instance: self.config.worker.name.as_str().into(),
-                    token: Some(row.position),
-                    row: serde_json::json!([row.function, row.keys, row.ts]),
-                };
-                // In this order, and none left out: whoever hears of a later one does not look for an earlier.
-                let Some(room) = self.commands.reserve().await else { return };
-                room.send(&command);
-            }
-        };
         tokio::join!(self.presence_duty.run(stop.clone()), async {
             tokio::select! {
                 () = forward => {}
-                () = invalidations => {}
                 () = stop.cancelled() => {}
             }
         });

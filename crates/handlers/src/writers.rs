@@ -1,9 +1,11 @@
 //! What another process writes for us. Answers to `make_client` in `synapse/replication/http/_base.py` and to
 //! `wait_for_stream_position` in `synapse/replication/tcp/client.py`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use myelin_model::StreamName;
+use myelin_replication::Command;
 use myelin_replication::http::Repeat;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -53,5 +55,25 @@ impl Handlers {
             tracing::warn!("what {instance} wrote for {name} has not arrived yet; it is answered all the same");
         }
         Ok(answer)
+    }
+
+    /// Tells the others what writes here made stale, also those of requests that are answered after the process was
+    /// told to stop. Once.
+    pub(crate) fn tell_of_invalidations(&self) {
+        let Some(mut invalidations) = self.storage.take_invalidations() else { return };
+        let (commands, instance) = (self.commands.clone(), Arc::<str>::from(self.config.worker.name.as_str()));
+        tokio::spawn(async move {
+            while let Some(row) = invalidations.recv().await {
+                let command = Command::Rdata {
+                    stream: StreamName::Caches.as_str().to_owned(),
+                    instance: Arc::clone(&instance),
+                    token: Some(row.position),
+                    row: json!([row.function, row.keys, row.ts]),
+                };
+                // In this order, and none left out: whoever hears of a later one does not look for an earlier.
+                let Some(room) = commands.reserve().await else { return };
+                room.send(&command);
+            }
+        });
     }
 }
