@@ -4,6 +4,9 @@ use super::step::{Act, Step};
 use super::world::World;
 use super::{questions, rooms, settings, talk};
 
+/// Of a hundred acts, how many are asked of Myelin.
+const AT_MYELIN: usize = 40;
+
 type Deed = fn(&mut World) -> Option<Vec<Act>>;
 
 #[rustfmt::skip]
@@ -43,7 +46,10 @@ fn step(world: &mut World) -> Step {
     };
     // Who finds nothing to do it with founds a room.
     let at_once = std::ptr::fn_addr_eq(deed, talk::at_once as Deed);
-    let acts = deed(world).or_else(|| talk::say(world)).or_else(|| rooms::create(world)).unwrap_or_default();
+    let mut acts = deed(world).or_else(|| talk::say(world)).or_else(|| rooms::create(world)).unwrap_or_default();
+    for act in &mut acts {
+        act.at_myelin = world.random.percent(AT_MYELIN);
+    }
     let asks = questions::after(world, &acts);
     // The first device of a user is never logged out.
     let poll = world.random.percent(20).then(|| format!("{}1", world.user()));

@@ -1,4 +1,4 @@
-//! Random scenarios: users do things through the main process, and after every step both workers are asked the same.
+//! Random scenarios: users do things through the main process or Myelin, and after every step both workers are asked the same.
 //! What once failed is kept in `compliance/scenarios/` and played first.
 
 mod generate;

@@ -231,7 +231,8 @@ impl Play<'_> {
         let token = self.names.get(&format!("token:{}", act.by));
         let (path, body) = (self.names.fill_url(&act.path), self.names.fill(&act.body.to_string()));
         let (Ok(token), Ok(path), Ok(body)) = (token, path, body) else { return Ok(None) };
-        let client = self.theatre.stack.main.with_token(token);
+        let stack = &self.theatre.stack;
+        let client = if act.at_myelin { &stack.myelin } else { &stack.main }.with_token(token);
         let answer =
             client.send(&act.method, &format!("/_matrix/client/{path}"), Some(&serde_json::from_str(&body)?))?;
         ensure!(

@@ -23,7 +23,7 @@ pub struct Step {
     pub asks: Vec<Ask>,
 }
 
-/// A request to the main process. It may be refused: then nothing has happened.
+/// A request to the main process, or to Myelin. It may be refused: then nothing has happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
@@ -36,6 +36,9 @@ pub struct Act {
     /// Strings of the answer that get a name: `(name, JSON pointer)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<(String, String)>,
+    /// To Myelin, which does it or passes it on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_myelin: bool,
 }
 
 /// A request to both workers: GET, or POST if it has a body.
@@ -60,7 +63,7 @@ pub struct Ask {
 impl Act {
     pub fn new(by: &str, method: &str, path: impl Into<String>, body: Value) -> Self {
         let (by, method) = (by.to_owned(), method.to_owned());
-        Self { by, method, path: path.into(), body, keep: Vec::new() }
+        Self { by, method, path: path.into(), body, keep: Vec::new(), at_myelin: false }
     }
 
     pub fn keep(mut self, name: &str, pointer: &str) -> Self {

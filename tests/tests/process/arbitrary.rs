@@ -24,7 +24,7 @@ pub const CASES: [Case; 1] = [("arbitrary bytes", arbitrary_bytes)];
 
 /// Requests for each method of each row; `MYELIN_ARBITRARY` sets another number.
 const REQUESTS: u32 = 24;
-/// Longer than any native answer takes: nobody asks for a long-poll here.
+/// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Names of parameters and of fields: what is odd about the rest is not seen otherwise.
 const NAMES: [&str; 36] = [
@@ -185,9 +185,10 @@ fn request(method: &str, regex: &str, token: &str, ids: &[String]) -> Result<imp
     let (method, raw) = (method.to_owned(), prop::bool::weighted(0.15));
     let parts = (path, query, authorization, body, raw);
     Ok(parts.prop_map(move |(path, query, authorization, body, raw)| {
-        let query: Vec<String> =
-            query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-        let target = if raw { raw_target(&path, &query) } else { target(&path, &query) };
+        // Nobody waits for news.
+        let mut pairs = vec!["timeout=0".to_owned()];
+        pairs.extend(query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))));
+        let target = if raw { raw_target(&path, &pairs) } else { target(&path, &pairs) };
         Request { method: method.clone(), target, authorization, body }
     }))
 }
