@@ -4,6 +4,7 @@
 mod calls;
 mod experimental;
 mod keys;
+mod later;
 mod people;
 mod rooms;
 mod spaces;
@@ -36,12 +37,17 @@ impl Seed {
         seed.people().context("seed: people")?;
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
+        seed.registration_tokens(synapse).context("seed: tokens")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
         seed.invite_rules().context("seed: rules for invites")?;
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
         seed.spaces().context("seed: spaces")?;
+        seed.blocked_room().context("seed: a blocked room")?;
+        seed.fruit().context("seed: fruit")?;
+        seed.delayed_events().context("seed: delayed events")?;
+        seed.thread_subscriptions().context("seed: threads that are followed")?;
         seed.sticky().context("seed: sticky events")?;
         seed.mark("talk")?;
         seed.changes().context("seed: changes")?;

@@ -15,6 +15,7 @@ mod ip_range;
 mod listener;
 mod mas;
 mod profile;
+mod registration;
 mod roles;
 mod section;
 mod server;
@@ -35,6 +36,7 @@ pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
 pub use profile::Profile;
+pub use registration::Registration;
 pub use server::{Caches, Experimental, Presence, Retention, Server};
 pub use voip::Voip;
 pub use worker::{InstanceLocation, Redis, StreamWriters, Worker};
@@ -52,6 +54,7 @@ pub struct Config {
     pub directory: Directory,
     pub discovery: Discovery,
     pub profile: Profile,
+    pub registration: Registration,
     pub voip: Voip,
     /// Settings that were read but have no effect here; logged once at start.
     pub warnings: Vec<String>,
@@ -74,6 +77,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         directory: directory::read(&root)?,
         discovery: discovery::read(&root)?,
         profile: profile::read(&root)?,
+        registration: registration::read(&root)?,
         voip: voip::read(&root)?,
         warnings,
     })

@@ -4,16 +4,20 @@
 
 pub mod account;
 mod account_data;
+mod admin;
 pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
+mod delayed_events;
 mod devices;
 mod directory;
 pub mod e2e_keys;
 mod e2e_room_keys;
 pub mod event_json;
+pub mod event_stream;
 pub mod filter;
 pub mod filtering;
+pub mod initial_sync;
 mod invite_rules;
 mod notifications;
 pub mod pagination;
@@ -21,6 +25,8 @@ mod presence_duty;
 pub mod profile;
 mod python_text;
 pub mod ratelimiting;
+pub mod ratelimitutils;
+mod registration;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
@@ -30,9 +36,12 @@ pub mod room_members;
 pub mod room_relations;
 pub mod room_state;
 mod room_summary;
+mod search;
+pub mod search_request;
 pub mod sections;
 pub mod stream_token;
 pub mod sync;
+mod thread_subscriptions;
 mod timestamp_lookup;
 mod user_directory;
 pub mod versions;
@@ -72,6 +81,12 @@ pub struct Handlers {
     room_summaries: ratelimiting::Ratelimiter,
     /// `rc_user_directory`
     pub user_searches: ratelimiting::Ratelimiter,
+    /// `rc_registration_token_validity`
+    pub token_validity_checks: ratelimiting::Ratelimiter,
+    /// Of `/register/available`.
+    pub username_checks: ratelimitutils::FederationRateLimiter,
+    /// `rc_delayed_event_mgmt`
+    delayed_event_mgmt: ratelimiting::Ratelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
     /// `/versions` of users without features of their own.
@@ -86,6 +101,9 @@ impl Handlers {
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
+            token_validity_checks: ratelimiting::Ratelimiter::new(config.registration.token_validity_rate),
+            username_checks: ratelimitutils::FederationRateLimiter::new(registration::USERNAME_CHECKS),
+            delayed_event_mgmt: ratelimiting::Ratelimiter::new(config.capabilities.delayed_event_mgmt_rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),
