@@ -150,7 +150,7 @@ impl Twin {
         let asker = Asker { stack: &self.stack, names: &self.seed.names, routes: &self.routes };
         let user_id = match &row.by {
             By::User(user) => self.seed.names.get(&format!("@{user}")).ok(),
-            By::Nobody | By::Token(_) => None,
+            By::Nobody | By::Token(_) | By::Server(_) => None,
         };
         let asked = Asked { row: &row.name, user_id, ..Asked::default() };
         let mut before = asker.both(row, &path)?;

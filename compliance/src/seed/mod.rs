@@ -7,6 +7,7 @@ mod keys;
 mod later;
 mod people;
 mod rooms;
+mod servers;
 mod spaces;
 mod talk;
 
@@ -38,6 +39,7 @@ impl Seed {
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
         seed.registration_tokens(synapse).context("seed: tokens")?;
+        seed.servers(synapse).context("seed: servers")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
         seed.invite_rules().context("seed: rules for invites")?;

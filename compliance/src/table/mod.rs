@@ -11,6 +11,7 @@ mod directory;
 mod event;
 mod event_anywhere;
 mod events;
+mod federation;
 mod filter;
 mod foreign;
 mod health;
@@ -86,6 +87,7 @@ pub fn rows() -> Vec<Row> {
         events::rows(),
         search::rows(),
         filter::rows(),
+        federation::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

@@ -10,6 +10,7 @@ mod database;
 mod directory;
 mod discovery;
 mod error;
+mod federation;
 mod files;
 mod ip_range;
 mod listener;
@@ -32,6 +33,7 @@ pub use database::{Database, DatabaseArgs};
 pub use directory::Directory;
 pub use discovery::Discovery;
 pub use error::ConfigError;
+pub use federation::{Federation, FederationRate, Key, Keys, OldKey};
 pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
@@ -53,6 +55,7 @@ pub struct Config {
     pub capabilities: Capabilities,
     pub directory: Directory,
     pub discovery: Discovery,
+    pub federation: Federation,
     pub profile: Profile,
     pub registration: Registration,
     pub voip: Voip,
@@ -76,6 +79,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         capabilities: capabilities::read(&root)?,
         directory: directory::read(&root)?,
         discovery: discovery::read(&root)?,
+        federation: federation::read(&root, files.folder())?,
         profile: profile::read(&root)?,
         registration: registration::read(&root)?,
         voip: voip::read(&root)?,

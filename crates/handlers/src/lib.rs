@@ -15,17 +15,18 @@ pub mod e2e_keys;
 mod e2e_room_keys;
 pub mod event_json;
 pub mod event_stream;
+pub mod federation;
 pub mod filter;
 pub mod filtering;
 pub mod initial_sync;
 mod invite_rules;
+pub mod keyring;
 mod notifications;
 pub mod pagination;
 mod presence_duty;
 pub mod profile;
 mod python_text;
 pub mod ratelimiting;
-pub mod ratelimitutils;
 mod registration;
 pub mod relations;
 pub mod room_context;
@@ -39,6 +40,7 @@ mod room_summary;
 mod search;
 pub mod search_request;
 pub mod sections;
+mod server_keys;
 pub mod stream_token;
 pub mod sync;
 mod thread_subscriptions;
@@ -84,9 +86,14 @@ pub struct Handlers {
     /// `rc_registration_token_validity`
     pub token_validity_checks: ratelimiting::Ratelimiter,
     /// Of `/register/available`.
-    pub username_checks: ratelimitutils::FederationRateLimiter,
+    pub username_checks: federation::ratelimit::FederationRatelimiter,
     /// `rc_delayed_event_mgmt`
     delayed_event_mgmt: ratelimiting::Ratelimiter,
+    /// Our own keys.
+    pub keyring: keyring::Keyring,
+    local_keys: server_keys::LocalKeys,
+    /// `rc_federation`
+    pub federation_requests: federation::ratelimit::FederationRatelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
     /// `/versions` of users without features of their own.
@@ -102,8 +109,11 @@ impl Handlers {
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
             token_validity_checks: ratelimiting::Ratelimiter::new(config.registration.token_validity_rate),
-            username_checks: ratelimitutils::FederationRateLimiter::new(registration::USERNAME_CHECKS),
+            username_checks: federation::ratelimit::FederationRatelimiter::new(registration::USERNAME_CHECKS),
             delayed_event_mgmt: ratelimiting::Ratelimiter::new(config.capabilities.delayed_event_mgmt_rate),
+            keyring: keyring::Keyring::new(&config.federation.keys),
+            local_keys: server_keys::LocalKeys::default(),
+            federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),

@@ -2,25 +2,18 @@
 //! to the reads in `synapse/rest/client/register.py`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use myelin_config::AppService;
+use myelin_config::{AppService, FederationRate};
 use myelin_model::MatrixError;
 use serde_json::{Value, json};
 
-use crate::ratelimitutils::RatelimitSettings;
 use crate::{Handlers, Result, now_ms};
 
 const MAX_USERID_LENGTH: usize = 255;
 
 /// How often one address may ask for a name.
-pub(crate) const USERNAME_CHECKS: RatelimitSettings = RatelimitSettings {
-    window_size: 2_000,
-    sleep_limit: 1,
-    sleep_delay: Duration::from_secs(1),
-    reject_limit: 1,
-    concurrent: 1,
-};
+pub(crate) const USERNAME_CHECKS: FederationRate =
+    FederationRate { window_size: 2_000, sleep_limit: 1, sleep_delay: 1_000, reject_limit: 1, concurrent: 1 };
 
 fn invalid(error: &str) -> MatrixError {
     MatrixError::new(400, "M_INVALID_USERNAME", error)

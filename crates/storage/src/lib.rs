@@ -28,8 +28,10 @@ mod filtering;
 mod health;
 mod id_generators;
 mod instance_map;
+pub mod keys;
 mod metrics;
 mod monthly_active_users;
+mod openid;
 pub mod pagination;
 mod pool;
 mod presence;
@@ -54,6 +56,7 @@ pub mod sticky_events;
 pub mod stream;
 pub mod tables;
 pub mod thread_subscriptions;
+pub mod transactions;
 mod user_caches;
 pub mod user_directory;
 
@@ -106,6 +109,8 @@ struct Inner {
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
+    server_keys: keys::ServerKeys,
+    retry_timings: transactions::RetryTimingsOf,
 }
 
 impl Storage {
@@ -134,6 +139,8 @@ impl Storage {
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
+            server_keys: keys::server_keys(&sizes, &registry),
+            retry_timings: transactions::retry_timings(&sizes, &registry),
             registry,
             warned: cache::Warned::default(),
             metrics,

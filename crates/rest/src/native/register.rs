@@ -12,7 +12,7 @@ pub async fn available(call: Call) -> Result<Answer, Refusal> {
     let handlers = &call.app.handlers;
     handlers.check_registration_enabled()?;
     if !handlers.config.registration.inhibit_user_in_use_error {
-        let _turn = handlers.username_checks.ratelimit(&call.client).await?;
+        let _turn = handlers.username_checks.turn(&call.client).await?;
         handlers.check_username(call.query.required_string("username")?).await?;
     }
     Ok(Answer::value(&json!({ "available": true })))

@@ -3,8 +3,8 @@
 use super::{Resource, Route};
 use crate::native::{
     account, account_data, admin, capabilities, delayed_events, devices, directory, events, filter, initial_sync,
-    joined_rooms, keys, login, mas, matrix_rtc, media as media_config, notifications, pagination, password_policy, presence,
-    profile, register, room_directory, room_keys, room_membership, rooms, search, sync, thread_subscriptions,
+    joined_rooms, keys, login, mas, matrix_rtc, media as media_config, notifications, pagination, password_policy,
+    presence, profile, register, room_directory, room_keys, room_membership, rooms, search, sync, thread_subscriptions,
     user_directory, versions, voip,
 };
 

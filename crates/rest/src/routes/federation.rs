@@ -1,6 +1,7 @@
 //! Server-server routes of a generic worker. Answers to `synapse/federation/transport/server/` and `synapse/rest/key/`.
 
 use super::{Resource, Route};
+use crate::native::{federation, server_keys};
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
     Route::of(Resource::Federation, methods, pattern, servlet)
@@ -27,7 +28,7 @@ pub(super) const ROUTES: [Route; 37] = [
     route("GET", "{F}/state_ids/{room_id}[/]", "FederationStateIdsServlet"),
     route("GET", "{F}/backfill/{room_id}[/]", "FederationBackfillServlet"),
     route("GET", "{F}/timestamp_to_event/{room_id}[/]", "FederationTimestampLookupServlet"),
-    route("GET", "{F}/query/{query_type}", "FederationQueryServlet"),
+    route("GET", "{F}/query/{query_type}", "FederationQueryServlet").get_signed(|asked| Box::pin(federation::query(asked))),
     route("GET", "{F}/make_join/{room_id}/{user_id}", "FederationMakeJoinServlet"),
     route("GET", "{F}/make_leave/{room_id}/{user_id}", "FederationMakeLeaveServlet"),
     route("PUT", "{F}/send_join/{room_id}/{event_id}", "FederationV1SendJoinServlet"),
@@ -38,23 +39,23 @@ pub(super) const ROUTES: [Route; 37] = [
     route("PUT", "{F2}/invite/{room_id}/{event_id}", "FederationV2InviteServlet"),
     route("POST", "{F}/get_missing_events/{room_id}", "FederationGetMissingEventsServlet"),
     route("GET", "{F}/event_auth/{room_id}/{event_id}", "FederationEventAuthServlet"),
-    route("POST", "{F}/user/keys/query", "FederationClientKeysQueryServlet"),
-    route("GET", "{F}/user/devices/{user_id}", "FederationUserDevicesQueryServlet"),
+    route("POST", "{F}/user/keys/query", "FederationClientKeysQueryServlet").post_signed(|asked| Box::pin(federation::query_keys(asked))),
+    route("GET", "{F}/user/devices/{user_id}", "FederationUserDevicesQueryServlet").get_signed(|asked| Box::pin(federation::user_devices(asked))),
     route("POST", "{F}/user/keys/claim", "FederationClientKeysClaimServlet"),
     route("PUT", "{F}/exchange_third_party_invite/{room_id}", "FederationThirdPartyInviteExchangeServlet"),
     route("POST", "{F}/3pid/onbind", "On3pidBindServlet"),
-    route("GET", "{F}/version", "FederationVersionServlet"),
+    route("GET", "{F}/version", "FederationVersionServlet").get(|call| Box::pin(federation::version(call))).not_modular(),
     route("GET", "{FU}/rooms/{room_id}/complexity", "RoomComplexityServlet"),
     route("GET", "{F}/hierarchy/{room_id}", "FederationRoomHierarchyServlet"),
     route("PUT", "{F}/send_knock/{room_id}/{event_id}", "FederationV1SendKnockServlet"),
     route("GET", "{F}/make_knock/{room_id}/{user_id}", "FederationMakeKnockServlet"),
-    route("GET POST", "{F}/publicRooms", "PublicRoomList"),
-    openid("GET", "{F}/openid/userinfo", "OpenIdUserInfo"),
+    route("GET POST", "{F}/publicRooms", "PublicRoomList").get_signed(|asked| Box::pin(async move { federation::public_rooms(&asked) })).post_signed(|asked| Box::pin(async move { federation::public_rooms(&asked) })),
+    openid("GET", "{F}/openid/userinfo", "OpenIdUserInfo").get(|call| Box::pin(federation::openid_userinfo(call))).not_modular(),
     media("GET", "{F}/media/download/{media_id}", "FederationMediaDownloadServlet"),
     media("GET", "{F}/media/thumbnail/{media_id}", "FederationMediaThumbnailServlet"),
-    keys("GET", "/_matrix/key/v2/server[/{key_id}]", "LocalKey"),
-    keys("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey"),
-    keys("POST", "/_matrix/key/v2/query", "RemoteKey"),
+    keys("GET", "/_matrix/key/v2/server[/{key_id}]", "LocalKey").get(|call| Box::pin(async move { server_keys::local(&call) })).not_modular(),
+    keys("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey").get(|call| Box::pin(server_keys::of_server(call))).not_modular(),
+    keys("POST", "/_matrix/key/v2/query", "RemoteKey").post(|call| Box::pin(server_keys::of_servers(call))).not_modular(),
     route("GET", "{FU}/org.matrix.msc4370/extremities/{room_id}", "FederationUnstableGetExtremitiesServlet"),
     route("POST", "{FU}/user/keys/claim", "FederationUnstableClientKeysClaimServlet"),
     route("POST", "{FU}/org.matrix.msc3720/query/account_status", "FederationAccountStatusServlet"),
