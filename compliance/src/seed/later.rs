@@ -67,7 +67,7 @@ impl Seed {
     }
 
     /// Good ones, and such as are used up or too old.
-    pub(super) fn registration_tokens(&self, synapse: &Synapse) -> Result<()> {
+    pub(super) fn registration_tokens(synapse: &Synapse) -> Result<()> {
         let script = synapse.folder.join("tokens.sql");
         let values = "('open', NULL, 0, 0, NULL), ('last', 2, 0, 1, NULL), ('taken', 2, 1, 1, NULL), \
                       ('old', NULL, 0, 0, 1), ('young', NULL, 0, 0, 9000000000000), ('zero', 0, 0, 3, 0)";

@@ -38,7 +38,7 @@ impl Seed {
         seed.people().context("seed: people")?;
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
-        seed.registration_tokens(synapse).context("seed: tokens")?;
+        Self::registration_tokens(synapse).context("seed: tokens")?;
         seed.servers(synapse).context("seed: servers")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;

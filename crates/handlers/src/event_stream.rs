@@ -60,10 +60,8 @@ impl Handlers {
         {
             return Err(MatrixError::unknown(403, "This room has been blocked on this server"));
         }
-        let syncing = match request.requester.is_guest {
-            true => None,
-            false => self.user_syncing(request.requester, "online").await?,
-        };
+        let syncing =
+            if request.requester.is_guest { None } else { self.user_syncing(request.requester, "online").await? };
         let from = request.from.cloned().unwrap_or_else(|| StreamToken::clone(&*self.live.current_token()));
         let heard = self.heard_rooms(user_id, request.room_id).await?;
         let partial = self.storage.partial_state_rooms().await?;
@@ -105,9 +103,10 @@ impl Handlers {
     ) -> Result<News> {
         let user_id = &request.requester.user_id;
         // Who only looks into a room does not hear what is for its members.
-        let listener_id: Arc<str> = match heard.is_joined {
-            true => Arc::clone(user_id),
-            false => format!("_PEEKING_{}_{user_id}", request.room_id.unwrap_or_default()).into(),
+        let listener_id: Arc<str> = if heard.is_joined {
+            Arc::clone(user_id)
+        } else {
+            format!("_PEEKING_{}_{user_id}", request.room_id.unwrap_or_default()).into()
         };
         let mut listener = self.live.listen(&listener_id, heard.rooms.clone());
         if request.timeout == 0 {
@@ -222,9 +221,10 @@ impl Handlers {
                 continue;
             }
             let own = event.state_key.as_deref() == Some(&*request.requester.user_id);
-            let users: HashSet<Arc<str>> = match own {
-                true => self.storage.get_users_in_room(&event.room_id).await?.iter().cloned().collect(),
-                false => event.state_key.as_deref().map(Arc::from).into_iter().collect(),
+            let users: HashSet<Arc<str>> = if own {
+                self.storage.get_users_in_room(&event.room_id).await?.iter().cloned().collect()
+            } else {
+                event.state_key.as_deref().map(Arc::from).into_iter().collect()
             };
             others.extend(self.presence_events(users, now_ms).await?.iter().map(Value::to_string));
         }

@@ -68,9 +68,10 @@ impl Handlers {
             return Ok(None);
         }
         let now = StreamToken::clone(&*self.live.current_token());
-        let presence = match self.config.server.presence.enabled {
-            true => self.presence_for_initial_sync(user_id, now_ms).await?,
-            false => Vec::new(),
+        let presence = if self.config.server.presence.enabled {
+            self.presence_for_initial_sync(user_id, now_ms).await?
+        } else {
+            Vec::new()
         };
         let joined: Vec<Arc<str>> =
             rooms.iter().filter(|room| &*room.membership == "join").map(|room| Arc::clone(&room.room_id)).collect();

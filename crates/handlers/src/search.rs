@@ -1,6 +1,6 @@
 //! Searching messages. Answers to `synapse/handlers/search.py`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -295,8 +295,8 @@ impl Handlers {
         let highlights: Vec<&String> = found.highlights.iter().collect();
         out.extend(format!(r#"],"count":{},"highlights":{}"#, found.count, json!(highlights)).bytes());
         if request.include_state && !found.events.is_empty() {
-            let rooms: BTreeMap<&str, ()> = found.events.iter().map(|event| (&*event.event.room_id, ())).collect();
-            for (index, (room_id, ())) in rooms.into_iter().enumerate() {
+            let rooms: BTreeSet<&str> = found.events.iter().map(|event| &*event.event.room_id).collect();
+            for (index, room_id) in rooms.into_iter().enumerate() {
                 let comma = if index > 0 { "," } else { r#","state":{"# };
                 out.extend(format!("{comma}{}:", json!(room_id)).bytes());
                 let ids = self.storage.get_current_state_event_ids(room_id, &StateFilter::all()).await?;

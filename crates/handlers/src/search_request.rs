@@ -87,7 +87,7 @@ impl SearchRequest {
         let Some(keys) = keys(category.get("keys")) else { return Ok(None) };
         let Some(filter) = filter(category.get("filter"), msc3773) else { return Ok(None) };
         let Some(groups) = groups(category)? else { return Ok(None) };
-        let Some(context) = context(category.get("event_context")) else { return Ok(None) };
+        let Ok(context) = context(category.get("event_context")) else { return Ok(None) };
         let order = match category.get("order_by") {
             None => Order::Rank,
             Some(Value::String(order)) if order == "rank" => Order::Rank,
@@ -167,17 +167,23 @@ fn groups(category: &Map<String, Value>) -> Result<Option<Vec<String>>> {
     Ok(Some(found))
 }
 
-fn context(value: Option<&Value>) -> Option<Option<EventContext>> {
+/// What Synapse stumbles over.
+struct Odd;
+
+fn context(value: Option<&Value>) -> std::result::Result<Option<EventContext>, Odd> {
     let context = match value {
-        None | Some(Value::Null) => return Some(None),
-        Some(value) => value.as_object()?,
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value.as_object().ok_or(Odd)?,
     };
     let limit = |key: &str| match context.get(key) {
-        None => Some(5),
-        Some(limit) => usize::try_from(limit.as_u64()?).ok().filter(|limit| *limit <= MAX_LIMIT),
+        None => Ok(5),
+        Some(limit) => {
+            let limit = limit.as_u64().and_then(|limit| usize::try_from(limit).ok());
+            limit.filter(|limit| *limit <= MAX_LIMIT).ok_or(Odd)
+        }
     };
     let include_profile = context.get("include_profile").is_some_and(truthy);
-    Some(Some(EventContext { before: limit("before_limit")?, after: limit("after_limit")?, include_profile }))
+    Ok(Some(EventContext { before: limit("before_limit")?, after: limit("after_limit")?, include_profile }))
 }
 
 /// Python's truth.
