@@ -31,7 +31,7 @@ pub fn rows() -> Vec<Row> {
         events("bad token").by("bob").query("from", "x").status(400),
         events("bad direction").by("bob").query("dir", "x").status(400),
         get("events/bad timeout", "/_matrix/client/v3/events").by("bob").query("timeout", "x").status(400),
-        get("events/api v1", "/_matrix/client/api/v1/events?timeout=0").by("bob").query("from", "<since:changes>"),
+        events("api v1").at("/_matrix/client/api/v1/events").by("bob").query("from", "<since:changes>"),
     ];
     for user in ["alice", "bob", "carol", "heidi", "judy"] {
         for since in ["rooms", "talk", "changes", "end"] {

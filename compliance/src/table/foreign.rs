@@ -73,13 +73,16 @@ mod tests {
     use super::*;
 
     /// Of everybody, or of nobody but who asks.
-    const NO_SECRET: [(&str, &str); 7] = [
+    const NO_SECRET: [(&str, &str); 10] = [
         ("{A}/profile/{user_id}/{field_name=displayname}", "profiles are public"),
         ("{A}/profile/{user_id}/{field_name=avatar_url}", "profiles are public"),
         ("/_matrix/client/v3/profile/{user_id}/{field_name}", "profiles are public"),
         ("{A}/profile/{user_id}", "profiles are public"),
         ("{A}/directory/room/{room_alias}", "aliases are public"),
         ("{A}/{path=pushrules/.*}", "the path names no user"),
+        ("{R}/rooms/{room_id}/read_markers", "the marker is its own user's, in whatever room"),
+        ("{U}/org.matrix.msc3391/user/{user_id}/account_data/{account_data_type}", "off; as account_data"),
+        ("{U}/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{account_data_type}", "off; as account_data"),
         ("{A}/presence/{user_id}/status", "a Python worker fails for all others; see presence.rs"),
     ];
 

@@ -3,7 +3,7 @@
 //! Architecture invariant: no axum types here, and no SQL.
 
 pub mod account;
-mod account_data;
+pub mod account_data;
 mod admin;
 pub mod auth;
 pub mod auth_room;
@@ -11,8 +11,10 @@ pub mod capabilities;
 mod delayed_events;
 mod devices;
 mod directory;
+mod e2e_claim;
 pub mod e2e_keys;
-mod e2e_room_keys;
+pub mod e2e_room_keys;
+pub mod e2e_upload;
 pub mod event_json;
 pub mod event_stream;
 pub mod federation;
@@ -21,13 +23,16 @@ pub mod filtering;
 pub mod initial_sync;
 mod invite_rules;
 pub mod keyring;
+mod linearizer;
 mod notifications;
 pub mod pagination;
 mod presence_duty;
+mod presence_set;
 pub mod profile;
 mod python_text;
 pub mod ratelimiting;
 mod registration;
+mod read_marker;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
@@ -49,6 +54,8 @@ mod user_directory;
 pub mod versions;
 pub mod visibility;
 pub mod voip;
+mod worker_lock;
+mod writers;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -95,6 +102,12 @@ pub struct Handlers {
     /// `rc_federation`
     pub federation_requests: federation::ratelimit::FederationRatelimiter,
     presence_duty: Arc<PresenceDuty>,
+    /// `rc_presence.per_user`, of those who set their presence by a request for that.
+    presence_updates: ratelimiting::Ratelimiter,
+    read_markers: linearizer::Linearizer,
+    room_key_uploads: linearizer::Linearizer,
+    worker_locks: linearizer::Linearizer,
+    http: Client,
     commands: Commands,
     /// `/versions` of users without features of their own.
     common_versions: String,
@@ -111,10 +124,15 @@ impl Handlers {
             token_validity_checks: ratelimiting::Ratelimiter::new(config.registration.token_validity_rate),
             username_checks: federation::ratelimit::FederationRatelimiter::new(registration::USERNAME_CHECKS),
             delayed_event_mgmt: ratelimiting::Ratelimiter::new(config.capabilities.delayed_event_mgmt_rate),
+            presence_duty: Arc::new(PresenceDuty::new(&config, http.clone(), commands.clone())),
+            presence_updates: ratelimiting::Ratelimiter::new(config.server.presence.per_user_rate),
+            read_markers: linearizer::Linearizer::default(),
+            room_key_uploads: linearizer::Linearizer::default(),
+            worker_locks: linearizer::Linearizer::default(),
+            http,
             keyring: keyring::Keyring::new(&config.federation.keys),
             local_keys: server_keys::LocalKeys::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
-            presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),
             config,
@@ -163,8 +181,9 @@ impl Handlers {
         Ok(limit.is_some_and(|messages_per_second| messages_per_second == 0))
     }
 
-    /// What other processes must hear from this one: who syncs, and who was seen. Until `stop`.
+    /// What other processes must hear from this one: what became stale, who syncs, and who was seen. Until `stop`.
     pub async fn tell_others(&self, stop: CancellationToken) {
+        self.tell_of_invalidations();
         let (seen, mut told) = mpsc::channel(SEEN);
         self.on_user_seen(seen);
         let forward = async {

@@ -23,6 +23,7 @@ pub mod password_policy;
 pub mod presence;
 pub mod profile;
 pub mod register;
+pub mod read_marker;
 pub mod room_directory;
 pub mod room_keys;
 pub mod room_membership;
