@@ -82,7 +82,10 @@ mod tests {
         ("{A}/{path=pushrules/.*}", "the path names no user"),
         ("{R}/rooms/{room_id}/read_markers", "the marker is its own user's, in whatever room"),
         ("{U}/org.matrix.msc3391/user/{user_id}/account_data/{account_data_type}", "off; as account_data"),
-        ("{U}/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{account_data_type}", "off; as account_data"),
+        (
+            "{U}/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{account_data_type}",
+            "off; as account_data",
+        ),
         ("{A}/presence/{user_id}/status", "a Python worker fails for all others; see presence.rs"),
     ];
 

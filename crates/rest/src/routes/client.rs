@@ -5,8 +5,8 @@ use crate::call::to_the_end;
 use crate::native::{
     account, account_data, admin, capabilities, delayed_events, devices, directory, events, filter, initial_sync,
     joined_rooms, keys, login, mas, matrix_rtc, media as media_config, notifications, pagination, password_policy,
-    presence, profile, read_marker, register, room_directory, room_keys, room_membership, rooms, search, sync, thread_subscriptions,
-    user_directory, versions, voip,
+    presence, profile, read_marker, register, room_directory, room_keys, room_membership, rooms, search, sync,
+    thread_subscriptions, user_directory, versions, voip,
 };
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
