@@ -12,6 +12,7 @@ mod directory;
 pub mod e2e_keys;
 mod e2e_room_keys;
 pub mod event_json;
+pub mod federation_rooms;
 pub mod filter;
 pub mod filtering;
 mod invite_rules;
@@ -74,6 +75,7 @@ pub struct Handlers {
     pub user_searches: ratelimiting::Ratelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
+    federation_rooms: federation_rooms::FederationRooms,
     /// `/versions` of users without features of their own.
     common_versions: String,
 }
@@ -88,6 +90,7 @@ impl Handlers {
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
+            federation_rooms: federation_rooms::FederationRooms::new(),
             common_versions: versions::versions(&config, &[]),
             config,
             storage,
