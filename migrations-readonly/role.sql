@@ -18,6 +18,7 @@ SELECT format('GRANT SELECT (cache_func, instance_name, invalidation_ts, keys, s
 SELECT format('GRANT SELECT (event_id, instance_name, prev_event_id, room_id, state_key, stream_id, type) ON current_state_delta_stream TO %I', :'role') WHERE to_regclass('current_state_delta_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_id, state_key, type) ON current_state_events TO %I', :'role') WHERE to_regclass('current_state_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON deleted_pushers TO %I', :'role') WHERE to_regclass('deleted_pushers') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (destination, failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_federation_outbox TO %I', :'role') WHERE to_regclass('device_federation_outbox') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, message_json, stream_id, user_id) ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
 SELECT format('GRANT DELETE ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec

@@ -45,18 +45,23 @@ impl Asker<'_> {
 
     fn one(&self, worker: &Client, row: &Row, path: &str) -> Result<Answer> {
         let client = match &row.by {
-            By::Nobody => worker.clone(),
+            By::Nobody | By::Server(_) => worker.clone(),
             By::User(user) => worker.with_token(self.names.get(&format!("token:{user}"))?),
             By::Token(token) => worker.with_token(&self.names.fill(token)?),
         };
-        let headers = row.headers.iter().map(|(name, value)| Ok((name.as_str(), self.names.fill(value)?)));
-        let headers = headers.collect::<Result<Vec<_>>>()?;
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let body = row.body.as_deref().map(|body| match std::str::from_utf8(body) {
             Ok(text) => self.names.fill(text).map(String::into_bytes),
             Err(_) => Ok(body.to_vec()),
         });
-        client.send_bytes(&row.method, path, &headers, body.transpose()?)
+        let body = body.transpose()?;
+        let headers = row.headers.iter().map(|(name, value)| Ok((name.clone(), self.names.fill(value)?)));
+        let mut headers = headers.collect::<Result<Vec<_>>>()?;
+        if let By::Server(signing) = &row.by {
+            let header = signing.header(self.names, &row.method, path, body.as_deref())?;
+            headers.push(("Authorization".to_owned(), header));
+        }
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        client.send_bytes(&row.method, path, &headers, body)
     }
 
     /// Whether the right one answered, by the table of routes.

@@ -10,5 +10,6 @@ mod row;
 pub mod run;
 pub mod scenario;
 mod seed;
+mod sign;
 mod stack;
 mod table;

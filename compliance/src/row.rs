@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::names::encode;
+use crate::sign::Signing;
 
 #[derive(Clone, Debug)]
 pub enum By {
@@ -10,6 +11,8 @@ pub enum By {
     User(String),
     /// Whatever the row's own headers and query say.
     Token(String),
+    /// Another server, or our own, which signs the request.
+    Server(Signing),
 }
 
 /// Names in `<…>` are filled in everywhere; see `Names`.
@@ -59,6 +62,16 @@ impl Row {
 
     pub fn token(self, token: &str) -> Self {
         Self { by: By::Token(token.to_owned()), ..self }
+    }
+
+    /// Signed by a server whose key is known: `myelin.test`, `other.test`, `third.test`.
+    pub fn signed(self, server: &str) -> Self {
+        self.signed_as(Signing::by(server))
+    }
+
+    /// The same with a lie in it.
+    pub fn signed_as(self, signing: Signing) -> Self {
+        Self { by: By::Server(signing), ..self }
     }
 
     pub fn query(mut self, name: &str, value: &str) -> Self {

@@ -150,7 +150,7 @@ impl Twin {
         let asker = Asker { stack: &self.stack, names: &self.seed.names, routes: &self.routes };
         let user_id = match &row.by {
             By::User(user) => self.seed.names.get(&format!("@{user}")).ok(),
-            By::Nobody | By::Token(_) => None,
+            By::Nobody | By::Token(_) | By::Server(_) => None,
         };
         let asked = Asked { row: &row.name, user_id, ..Asked::default() };
         let mut before = asker.both(row, &path)?;
@@ -172,8 +172,9 @@ impl Twin {
         let mut differences = compare::answers(asked, &self.allowed, &python, &myelin);
         let native = is_native(&myelin);
         if asker.expects(&row.method, &path) == Expected::PassedOn {
-            // The main process answered, which sees presence, for one, otherwise than a worker does.
-            differences.clear();
+            // The main process answered, which sees presence, for one, otherwise than a worker does. A signature, though,
+            // holds there or not.
+            differences.retain(|found| matches!(row.by, By::Server(_)) && found.path == "/@status");
         }
         if row.passed_on {
             // The route is native, this request is not.

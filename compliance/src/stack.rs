@@ -38,6 +38,9 @@ retention: {enabled: true}
 room_list_publication_rules: [{action: allow}]
 include_profile_updates_in_sync: true
 experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true}
+rc_federation: {sleep_limit: 1000000, concurrent: 1000}
+federation: {client_timeout: 2s, max_short_retries: 0}
+federation_domain_whitelist: [myelin.test, other.test, third.test, left.test, banned.test, acl.test, expired.test, unknown.test]
 password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}
 ";
 

@@ -7,6 +7,8 @@ mod context;
 mod devices;
 mod directory;
 mod event;
+mod federation;
+mod federation_rooms;
 mod filter;
 mod health;
 mod joined_rooms;
@@ -66,6 +68,8 @@ pub fn rows() -> Vec<Row> {
         keys::rows(),
         room_directory::rows(),
         filter::rows(),
+        federation::rows(),
+        federation_rooms::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

@@ -10,6 +10,7 @@ mod database;
 mod directory;
 mod discovery;
 mod error;
+mod federation;
 mod files;
 mod ip_range;
 mod listener;
@@ -31,6 +32,7 @@ pub use database::{Database, DatabaseArgs};
 pub use directory::Directory;
 pub use discovery::Discovery;
 pub use error::ConfigError;
+pub use federation::{Federation, FederationRate, Key, Keys, OldKey};
 pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
@@ -51,6 +53,7 @@ pub struct Config {
     pub capabilities: Capabilities,
     pub directory: Directory,
     pub discovery: Discovery,
+    pub federation: Federation,
     pub profile: Profile,
     pub voip: Voip,
     /// Settings that were read but have no effect here; logged once at start.
@@ -73,6 +76,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         capabilities: capabilities::read(&root)?,
         directory: directory::read(&root)?,
         discovery: discovery::read(&root)?,
+        federation: federation::read(&root, files.folder())?,
         profile: profile::read(&root)?,
         voip: voip::read(&root)?,
         warnings,

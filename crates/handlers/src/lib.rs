@@ -12,10 +12,12 @@ mod directory;
 pub mod e2e_keys;
 mod e2e_room_keys;
 pub mod event_json;
+pub mod federation;
 pub mod federation_rooms;
 pub mod filter;
 pub mod filtering;
 mod invite_rules;
+pub mod keyring;
 mod notifications;
 pub mod pagination;
 mod presence_duty;
@@ -32,6 +34,7 @@ pub mod room_relations;
 pub mod room_state;
 mod room_summary;
 pub mod sections;
+mod server_keys;
 pub mod stream_token;
 pub mod sync;
 mod timestamp_lookup;
@@ -73,6 +76,11 @@ pub struct Handlers {
     room_summaries: ratelimiting::Ratelimiter,
     /// `rc_user_directory`
     pub user_searches: ratelimiting::Ratelimiter,
+    /// Our own keys.
+    pub keyring: keyring::Keyring,
+    local_keys: server_keys::LocalKeys,
+    /// `rc_federation`
+    pub federation_requests: federation::ratelimit::FederationRatelimiter,
     presence_duty: Arc<PresenceDuty>,
     commands: Commands,
     federation_rooms: federation_rooms::FederationRooms,
@@ -88,6 +96,9 @@ impl Handlers {
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
+            keyring: keyring::Keyring::new(&config.federation.keys),
+            local_keys: server_keys::LocalKeys::default(),
+            federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             federation_rooms: federation_rooms::FederationRooms::new(),

@@ -69,6 +69,18 @@ impl Handlers {
         serde_json::to_string(&profile).map_err(MatrixError::internal)
     }
 
+    /// `on_profile_query`, of a user of this server: what another server may know, in a JSON object.
+    pub async fn on_profile_query(&self, user_id: &str, field: Option<&str>) -> Result<String> {
+        let Some(mut profile) = self.profile_of(user_id).await? else { return Err(no_profile()) };
+        if let Some(field) = field {
+            profile.retain(|known, _| known == field);
+            if profile.is_empty() && !matches!(field, DISPLAYNAME | AVATAR_URL) {
+                return Err(no_profile());
+            }
+        }
+        serde_json::to_string(&profile).map_err(MatrixError::internal)
+    }
+
     async fn profile_of(&self, user_id: &str) -> Result<Option<Profile>> {
         let mut profiles = self.storage.get_profile_data_for_users(&[Arc::from(user_id)]).await?;
         Ok(profiles.remove(user_id))

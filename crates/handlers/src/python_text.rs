@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Number, Value};
+use myelin_model::canonical_json::python_number;
+use serde_json::Value;
 
 const WIDTH: usize = 72;
 
@@ -13,7 +14,7 @@ pub fn repr(value: &Value) -> String {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
-        Value::Number(number) => repr_number(number),
+        Value::Number(number) => python_number(number),
         Value::String(text) => repr_text(text),
         Value::Array(items) => format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
@@ -21,27 +22,6 @@ pub fn repr(value: &Value) -> String {
             format!("{{{}}}", items.join(", "))
         }
     }
-}
-
-fn repr_number(number: &Number) -> String {
-    let text = number.to_string();
-    if !text.contains(['.', 'e', 'E']) {
-        return text;
-    }
-    let value: f64 = text.parse().unwrap_or(f64::NAN);
-    // The shortest digits that mean the same number, as both languages print them.
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    if value.is_infinite() {
-        return if value > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
-    }
-    if (-4..16).contains(&exponent) {
-        let plain = format!("{value}");
-        return if plain.contains('.') { plain } else { plain + ".0" };
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
 }
 
 pub fn repr_text(text: &str) -> String {

@@ -7,6 +7,7 @@
 //! seeing the seed; unlike SipHash it does not claim to hide the seed from somebody who measures millions of look-ups
 //! of keys of his choice. What that would gain him is slow requests, and his requests are limited.
 
+pub mod canonical_json;
 pub mod direction;
 pub mod error;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod position;
 pub mod presence;
 pub mod requester;
 pub mod room_version;
+pub mod signing;
 pub mod state_filter;
 pub mod stream;
 pub mod token;

@@ -10,6 +10,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use myelin_model::MatrixError;
 use serde_json::{Map, Value};
 
+use crate::call::Refusal;
+
 /// A client that stops in the middle of its body is given up after this.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -39,6 +41,15 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, MatrixError> {
         Value::Object(object) => Ok(object),
         _ => Err(MatrixError::bad_json("Content must be a JSON object.")),
     }
+}
+
+/// The same of another server's body, which may be nested deeper than is read here; Synapse reads hundreds of levels.
+pub fn json_object_or_deep(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    json_object(body).map_err(|error| {
+        let deep =
+            serde_json::from_slice::<Value>(body).is_err_and(|error| error.to_string().contains("recursion limit"));
+        if deep { Refusal::PassOn("deeply nested JSON") } else { error.into() }
+    })
 }
 
 /// What Synapse's decoder takes; NaN and the infinities are refused by both.

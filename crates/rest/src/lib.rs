@@ -5,6 +5,7 @@
 mod access_log;
 mod body;
 mod call;
+mod federation;
 mod metrics;
 mod native;
 mod proxy;

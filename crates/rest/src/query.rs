@@ -22,6 +22,14 @@ impl Query {
         self.first(name).is_some()
     }
 
+    /// Whether every name and every first value is text.
+    pub fn is_utf8(&self) -> bool {
+        let is_text = |bytes: &[u8]| str::from_utf8(bytes).is_ok();
+        self.items.iter().all(|(name, _)| {
+            is_text(name) && str::from_utf8(name).is_ok_and(|name| self.first(name).is_some_and(is_text))
+        })
+    }
+
     /// The first value wins when a parameter is repeated.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
         self.items.iter().find(|(known, _)| known == name.as_bytes()).map(|(_, value)| value.as_slice())

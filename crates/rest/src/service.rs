@@ -16,12 +16,13 @@ use myelin_model::MatrixError;
 use tracing::Instrument;
 
 use crate::body;
-use crate::call::{Call, Endpoint, Notes, Refusal};
+use crate::call::{Call, Notes, Refusal};
+use crate::federation;
 use crate::metrics::Metrics;
 use crate::proxy::Upstream;
 use crate::query::Query;
 use crate::respond::{self, ErrorResponse};
-use crate::routes::{Found, Mounts, Route, Table, all};
+use crate::routes::{Found, Mounts, Route, Served, Table, all};
 use crate::tracked::Tracker;
 
 /// What all listeners share.
@@ -50,7 +51,7 @@ impl App {
     }
 
     /// Our endpoint for a method of a route, unless a module may have a say.
-    fn endpoint(&self, route: &Route, method: &str) -> Option<Endpoint> {
+    fn endpoint(&self, route: &Route, method: &str) -> Option<Served> {
         route.endpoint(method).filter(|_| !(self.has_modules && route.modular))
     }
 
@@ -203,7 +204,7 @@ impl Asked<'_> {
         }
     }
 
-    async fn native(self, endpoint: Endpoint, index: usize, request: Request<Body>) -> Answered {
+    async fn native(self, endpoint: Served, index: usize, request: Request<Body>) -> Answered {
         let app = Arc::clone(self.site.app());
         let (head, rest) = request.into_parts();
         // The body of a GET means nothing; a request that is passed on still has it.
@@ -226,7 +227,11 @@ impl Asked<'_> {
             user_agent: self.user_agent,
             notes: self.notes,
         };
-        match (endpoint(call).await, &app.upstream) {
+        let answer = match endpoint {
+            Served::Open(endpoint) => endpoint(call).await,
+            Served::Signed(endpoint) => federation::serve(call, endpoint).await,
+        };
+        match (answer, &app.upstream) {
             (Ok(answer), _) => (answer.into_response(), false),
             (Err(Refusal::Error(error)), _) => (ErrorResponse(error).into_response(), false),
             (Err(Refusal::PassOn(reason)), Some(upstream)) => {

@@ -78,7 +78,7 @@ const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_w
 const MAX_WARNED: usize = 1_000;
 
 /// Functions of Synapse that are cached there and not here: nothing to do, and nothing to warn of.
-const NOT_CACHED_HERE: [&str; 63] = [
+const NOT_CACHED_HERE: [&str; 61] = [
     "_get_cached_user_device",
     "_get_e2e_cross_signing_signatures_for_device",
     "_get_e2e_device_keys_for_federation_query_inner",
@@ -87,7 +87,6 @@ const NOT_CACHED_HERE: [&str; 63] = [
     "_get_membership_from_event_id",
     "_get_partial_state_servers_at_join",
     "_get_receipts_for_user_with_orderings",
-    "_get_server_keys_json",
     "did_forget",
     "does_pair_of_users_share_a_room",
     "get_account_data_for_room",
@@ -96,7 +95,6 @@ const NOT_CACHED_HERE: [&str; 63] = [
     "get_cached_devices_for_user",
     "get_current_hosts_in_room",
     "get_current_hosts_in_room_ordered",
-    "get_destination_retry_timings",
     "get_device",
     "get_device_list_last_stream_id_for_remote",
     "get_event_ordering",

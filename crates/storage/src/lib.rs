@@ -28,6 +28,7 @@ mod filtering;
 mod health;
 mod id_generators;
 mod instance_map;
+pub mod keys;
 mod metrics;
 mod monthly_active_users;
 pub mod pagination;
@@ -52,6 +53,7 @@ mod state_groups;
 pub mod sticky_events;
 pub mod stream;
 pub mod tables;
+pub mod transactions;
 mod user_caches;
 pub mod user_directory;
 
@@ -104,6 +106,8 @@ struct Inner {
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
+    server_keys: keys::ServerKeys,
+    retry_timings: transactions::RetryTimingsOf,
 }
 
 impl Storage {
@@ -132,6 +136,8 @@ impl Storage {
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
+            server_keys: keys::server_keys(&sizes, &registry),
+            retry_timings: transactions::retry_timings(&sizes, &registry),
             registry,
             warned: cache::Warned::default(),
             metrics,

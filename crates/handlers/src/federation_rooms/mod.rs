@@ -35,7 +35,7 @@ const COMPLEXITY_V1: f64 = 500.0;
 /// What of a room's graph is missing to another server.
 #[derive(Clone, Debug)]
 pub struct MissingEvents<'a> {
-    pub earliest: HashSet<Arc<str>>,
+    pub earliest: Vec<Arc<str>>,
     pub latest: Vec<Arc<str>>,
     pub limit: i64,
     pub room_id: &'a str,
@@ -123,7 +123,8 @@ impl Handlers {
         }
         self.assert_host_in_room(room_id, origin).await?;
         let limit = usize::try_from(asked.limit).unwrap_or_default().min(MAX_MISSING);
-        let ids = self.storage.get_missing_event_ids(room_id, &asked.earliest, &asked.latest, limit).await?;
+        let earliest: HashSet<Arc<str>> = asked.earliest.iter().cloned().collect();
+        let ids = self.storage.get_missing_event_ids(room_id, &earliest, &asked.latest, limit).await?;
         let events = self.storage.get_events_as_list(&ids, GetEvents::default()).await?;
         let events = self.filter_events_for_server(origin, events).await?;
         Ok(Some(object("events", &events, Some(now_ms()))))

@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use regex::{Regex, RegexSet};
 
 use crate::call::Endpoint;
+use crate::federation::SignedEndpoint;
 
 /// What a listener must have been configured with for a route to exist on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,17 @@ pub struct Route {
     pub resource: Resource,
     /// Answers of these may be changed by Python modules.
     pub modular: bool,
-    get: Option<Endpoint>,
-    post: Option<Endpoint>,
+    get: Option<Served>,
+    post: Option<Served>,
+}
+
+/// Who answers a method of a route here.
+#[derive(Clone, Copy, Debug)]
+pub enum Served {
+    /// The endpoint itself looks at who asks.
+    Open(Endpoint),
+    /// Other servers ask, and prove who they are before the endpoint is called.
+    Signed(SignedEndpoint),
 }
 
 impl Route {
@@ -50,12 +60,22 @@ impl Route {
     }
 
     const fn get(mut self, endpoint: Endpoint) -> Self {
-        self.get = Some(endpoint);
+        self.get = Some(Served::Open(endpoint));
         self
     }
 
     const fn post(mut self, endpoint: Endpoint) -> Self {
-        self.post = Some(endpoint);
+        self.post = Some(Served::Open(endpoint));
+        self
+    }
+
+    const fn get_signed(mut self, endpoint: SignedEndpoint) -> Self {
+        self.get = Some(Served::Signed(endpoint));
+        self
+    }
+
+    const fn post_signed(mut self, endpoint: SignedEndpoint) -> Self {
+        self.post = Some(Served::Signed(endpoint));
         self
     }
 
@@ -70,7 +90,7 @@ impl Route {
     }
 
     /// Our own answer to a method of this row.
-    pub fn endpoint(&self, method: &str) -> Option<Endpoint> {
+    pub fn endpoint(&self, method: &str) -> Option<Served> {
         match as_get(method) {
             "GET" => self.get,
             "POST" => self.post,

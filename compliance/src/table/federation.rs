@@ -1,0 +1,139 @@
+//! What other servers ask of the server and of its users, and how their signatures are checked.
+
+use serde_json::json;
+
+use crate::row::{Row, get, post};
+use crate::sign::Signing;
+
+const PROFILE: &str = "/_matrix/federation/v1/query/profile";
+
+fn profile(name: &str) -> Row {
+    get(&format!("federation/{name}"), PROFILE).query("user_id", "@alice:myelin.test")
+}
+
+pub fn rows() -> Vec<Row> {
+    [open(), signatures(), headers(), queries()].into_iter().flatten().collect()
+}
+
+fn open() -> Vec<Row> {
+    let version = |name: &str| get(&format!("federation/version, {name}"), "/_matrix/federation/v1/version");
+    vec![
+        version("nobody asks").has("/server/version"),
+        version("signed").signed("other.test"),
+        version("malformed").header("Authorization", "X-Matrix origin=other.test").status(400),
+        version("a wrong signature").signed_as(Signing { key_of: "third.test".to_owned(), ..by_other() }).status(401),
+        version("a client's token").by("alice").status(403),
+        get("federation/own keys", "/_matrix/key/v2/server").has("/signatures/myelin.test"),
+        get("federation/own keys, by id", "/_matrix/key/v2/server/ed25519%3Aa_test"),
+        get("federation/own keys, by another id", "/_matrix/key/v2/server/x"),
+        post("federation/own keys, POST", "/_matrix/key/v2/server").json(&json!({})).status(405),
+    ]
+}
+
+fn by_other() -> Signing {
+    Signing::by("other.test")
+}
+
+fn signatures() -> Vec<Row> {
+    let text = |text: &str| Some(text.to_owned());
+    let lie = |name: &str, signing: Signing, status: u16| profile(name).signed_as(signing).status(status);
+    vec![
+        profile("signed").signed("other.test").has("/displayname"),
+        profile("signed by another").signed("third.test").has("/displayname"),
+        profile("signed by ourselves").signed("myelin.test").has("/displayname"),
+        profile("an escaped path")
+            .at("/_matrix/federation/v1/query/%70rofile")
+            .signed("other.test")
+            .has("/displayname"),
+        profile("HEAD").signed("other.test"),
+        lie("no destination", Signing { sent_destination: None, ..by_other() }, 200),
+        lie("another destination", Signing { sent_destination: text("x.test"), ..by_other() }, 401),
+        lie("a quoted destination", Signing { sent_destination: text("it's \\\"x\\\""), ..by_other() }, 401),
+        lie("signed for another destination", Signing { destination: "x.test".to_owned(), ..by_other() }, 401),
+        lie(
+            "both for another destination",
+            Signing { destination: "x.test".to_owned(), sent_destination: None, ..by_other() },
+            401,
+        ),
+        lie("another path", Signing { uri: text("/_matrix/federation/v1/query/profile"), ..by_other() }, 401),
+        lie("another method", Signing { method: text("POST"), ..by_other() }, 401),
+        lie("a body that is not sent", Signing { content: Some(json!({})), ..by_other() }, 401),
+        lie("another's key", Signing { key_of: "third.test".to_owned(), ..by_other() }, 401),
+        lie(
+            "another's key by our name",
+            Signing { key_of: "third.test".to_owned(), ..Signing::by("myelin.test") },
+            401,
+        )
+        .passed_on(),
+        lie("no base64", Signing { signature: text("!"), ..by_other() }, 401),
+        lie("short", Signing { signature: text("AAAA"), ..by_other() }, 401),
+        lie("zeros", Signing { signature: text(&"A".repeat(86)), ..by_other() }, 401),
+        lie("an unknown algorithm", Signing { key_id: text("rsa:a_oth"), ..by_other() }, 400),
+        lie("an unknown key", Signing { key_id: text("ed25519:unknown"), ..by_other() }, 401).passed_on(),
+        lie("no id of a key", Signing { key_id: text("ed25519"), ..by_other() }, 401).passed_on(),
+        lie("an expired key", Signing::by("expired.test"), 401).passed_on(),
+        lie("an unknown server", Signing::by("unknown.test"), 401).passed_on(),
+        lie("not on the whitelist", Signing::by("stranger.test"), 403),
+    ]
+}
+
+fn headers() -> Vec<Row> {
+    let header = |name: &str, value: &str, status: u16| {
+        profile(&format!("header, {name}")).header("Authorization", value).status(status)
+    };
+    vec![
+        profile("header, none").status(401),
+        header("a client's token", "Bearer x", 403),
+        header("basic", "Basic eDp4", 403),
+        header("bare", "X-Matrix", 400),
+        header("no space", "X-Matrixorigin=other.test,key=k,sig=s", 400),
+        header("no key", "X-Matrix origin=other.test,sig=s", 400),
+        header("a comma too many", "X-Matrix origin=other.test,key=k,sig=s,", 400),
+        header("no name", "X-Matrix origin=\"\",key=k,sig=s", 400),
+        header("a bad name", "X-Matrix origin=my_elin,key=k,sig=s", 400),
+        header("a literal address", "X-Matrix origin=\"[::1]:8448\",key=\"ed25519:k\",sig=s", 403),
+        header("lower case", "x-matrix origin=other.test,key=k,sig=s", 403),
+        // The second one is who asks.
+        profile("header, two servers")
+            .header("Authorization", "X-Matrix origin=third.test,key=\"ed25519:x\",sig=s")
+            .signed("other.test"),
+        profile("header, a token too").header("Authorization", "Bearer x").signed("other.test"),
+        profile("header, a wrong key too")
+            .header("Authorization", "X-Matrix origin=other.test,key=\"rsa:x\",sig=s")
+            .signed("other.test"),
+    ]
+}
+
+fn queries() -> Vec<Row> {
+    let query = |name: &str, path: &str| {
+        get(&format!("federation/query, {name}"), &format!("/_matrix/federation/v1/query/{path}")).signed("other.test")
+    };
+    let profile = |name: &str, user: &str| query(&format!("profile, {name}"), "profile").query("user_id", user);
+    let alias = |name: &str, alias: &str| query(&format!("directory, {name}"), "directory").query("room_alias", alias);
+    let mut rows = vec![
+        query("unknown", "unknown").status(404),
+        query("empty", "").status(404),
+        query("client_keys", "client_keys").status(404).passed_on(),
+        query("profile, nobody", "profile").status(500),
+        profile("with a custom field", "<@carol>").has("/displayname"),
+        profile("never changed", "<@ivan>"),
+        profile("erased", "<@nina>").status(404),
+        profile("unknown", "@unknown:myelin.test").status(404),
+        profile("another server's", "@x:other.test").status(400),
+        profile("nonsense", "nonsense").status(400),
+        query("directory, none", "directory").status(500),
+        alias("of a room", "#general:myelin.test").has("/servers/0"),
+        alias("unknown", "#unknown:myelin.test").status(404),
+        alias("another server's", "#x:other.test").status(400),
+        alias("nonsense", "nonsense").status(400),
+        profile("not UTF-8", "<@alice>").at("/_matrix/federation/v1/query/profile?field=%ff").status(500),
+    ];
+    for field in ["displayname", "avatar_url", "org.example.field", "org.example.null", "org.example.missing", ""] {
+        for user in ["alice", "carol", "ivan", "unknown"] {
+            let user_id = format!("@{user}:myelin.test");
+            let row = profile(&format!("{field} of {user}"), &user_id).query("field", field);
+            rows.push(Row { status: 0, ..row });
+        }
+    }
+    rows
+}

@@ -1,0 +1,122 @@
+//! Whether a server signed something. Answers to `synapse/crypto/keyring.py`.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use myelin_config::Keys;
+use myelin_model::MatrixError;
+use myelin_model::signing::{ALGORITHM, BadSignature, PublicKey, SigningKey, encode_base64, verify};
+use myelin_storage::keys::ServerKey;
+
+use crate::federation::authenticator::unauthorized;
+use crate::{Handlers, Result};
+
+/// Public keys whose secret half is known to others (ELEMENTSEC-2025-1670).
+const BANNED: [&str; 1] = ["l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og"];
+
+/// Our own keys.
+pub struct Keyring {
+    /// The first is what our requests are signed with.
+    pub signing: Vec<SigningKey>,
+    /// What keys of others are signed with.
+    pub notary: Vec<SigningKey>,
+    /// By id, those of the past as well.
+    own: HashMap<Arc<str>, ServerKey>,
+}
+
+impl Keyring {
+    pub fn new(keys: &Keys) -> Self {
+        let signing = |keys: &[myelin_config::Key]| -> Vec<_> {
+            keys.iter().map(|key| SigningKey::new(key.id.clone(), &key.seed)).collect()
+        };
+        let signing_keys = signing(&keys.signing);
+        let old = keys.old.iter().map(|old| {
+            let key = ServerKey { key: old.public, valid_until_ts: old.expired_ts };
+            (Arc::from(old.id.as_str()), key)
+        });
+        let current = signing_keys.first().map(|key| {
+            let own = ServerKey { key: key.public(), valid_until_ts: i64::MAX };
+            (Arc::from(key.id()), own)
+        });
+        Self { own: old.chain(current).collect(), notary: signing(&keys.notary), signing: signing_keys }
+    }
+}
+
+/// What is known of a signature that is not wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    Yes,
+    /// A key would have to be fetched.
+    Undecided(&'static str),
+}
+
+impl Handlers {
+    /// `verify_json_for_server`: whether `server` signed a text, with keys that are valid at `minimum_valid_until_ts`.
+    /// `signatures`: ids of keys, and signatures in base64. Each that can be checked must hold, and one at least.
+    pub async fn verify_for_server(
+        &self,
+        server: &Arc<str>,
+        text: &[u8],
+        signatures: &[(String, String)],
+        minimum_valid_until_ts: i64,
+    ) -> Result<Verified> {
+        let supported = |id: &str| id.split(':').next() == Some(ALGORITHM);
+        let signatures: Vec<_> = signatures.iter().filter(|(id, _)| supported(id)).collect();
+        if signatures.is_empty() {
+            return Err(unauthorized(400, format!("Not signed by {server}")));
+        }
+        let mut found: HashMap<Arc<str>, ServerKey> = HashMap::new();
+        let mut missing: Vec<Arc<str>> = Vec::new();
+        let is_own = **server == *self.config.server.server_name;
+        for (id, _) in &signatures {
+            match self.keyring.own.get_key_value(id.as_str()).filter(|_| is_own) {
+                Some((id, key)) => drop(found.insert(Arc::clone(id), *key)),
+                None => missing.push(Arc::from(id.as_str())),
+            }
+        }
+        if !missing.is_empty() {
+            let stored = self.storage.get_server_keys_json(server, &missing).await?;
+            found.extend(stored.into_iter().map(|((_, id), key)| (id, key)));
+            let valid = |id: &Arc<str>| found.get(id).is_some_and(|key| key.valid_until_ts >= minimum_valid_until_ts);
+            if !missing.iter().all(valid) {
+                return Ok(Verified::Undecided("a key of the server must be fetched"));
+            }
+        }
+        let mut verified = false;
+        for (id, signature) in signatures {
+            let Some(known) = found.get(id.as_str()) else { continue };
+            if known.valid_until_ts >= minimum_valid_until_ts {
+                check(server, id, &known.key, text, signature)?;
+                verified = true;
+            }
+        }
+        if !verified {
+            // Synapse: it fails to name a request for keys that it never made.
+            return Err(MatrixError::internal("a request signed by ourselves with a key that is no longer valid"));
+        }
+        Ok(Verified::Yes)
+    }
+}
+
+/// `process_json`
+fn check(server: &str, id: &str, key: &PublicKey, text: &[u8], signature: &str) -> Result<()> {
+    // Synapse compares with padded texts, which its own never are.
+    if BANNED.contains(&encode_base64(key).as_str()) {
+        let error = format!("Server signing key {id} for server {server} has been banned by this server");
+        return Err(unauthorized(401, error));
+    }
+    verify(key, text, signature).map_err(|bad| {
+        let why = match bad {
+            BadSignature::Base64 => format!("Invalid signature base64 for {server}, {id}"),
+            BadSignature::Length => {
+                let nacl = "<class 'nacl.exceptions.ValueError'> The signature must be exactly 64 bytes long";
+                format!("Unable to verify signature for {server}: {nacl}")
+            }
+            _ => {
+                let nacl = "<class 'nacl.exceptions.BadSignatureError'> Signature was forged or corrupt";
+                format!("Unable to verify signature for {server}: {nacl}")
+            }
+        };
+        unauthorized(401, format!("Invalid signature for server {server} with key {id}: {why}"))
+    })
+}

@@ -1,0 +1,62 @@
+//! What other servers ask that is not about one room. Answers to `synapse/federation/transport/server/federation.py`.
+
+use myelin_model::MatrixError;
+use myelin_model::identifiers::{parse_room_alias, parse_user_id};
+use serde_json::json;
+
+use crate::call::{Answer, Call, Refusal};
+use crate::federation::{FederationCall, asker};
+use crate::respond::SERVER;
+
+/// `GET /version`, for everybody.
+pub async fn version(call: Call) -> Result<Answer, Refusal> {
+    let _asker = asker(&call, None).await?;
+    let (name, version) = SERVER.split_once('/').unwrap_or((SERVER, ""));
+    Ok(Answer::value(&json!({ "server": { "name": name, "version": version } })))
+}
+
+/// `GET /query/{query_type}`
+pub async fn query(asked: FederationCall) -> Result<Answer, Refusal> {
+    if !asked.call.query.is_utf8() {
+        return Err(MatrixError::internal("a query string that is not UTF-8").into());
+    }
+    match asked.call.parameters.get("query_type") {
+        "profile" => profile(&asked).await,
+        "directory" => directory(&asked).await,
+        "client_keys" => Err(Refusal::PassOn("keys of devices by a query")),
+        other => Err(MatrixError::not_found(format!("No handler for Query type '{other}'")).into()),
+    }
+}
+
+/// A parameter that Synapse takes for granted.
+fn needed<'a>(asked: &'a FederationCall, name: &str) -> Result<&'a str, Refusal> {
+    let value = asked.call.query.utf8_string(name)?;
+    value.ok_or_else(|| MatrixError::internal(format!("the query has no {name}")).into())
+}
+
+/// `on_profile_query`
+async fn profile(asked: &FederationCall) -> Result<Answer, Refusal> {
+    let handlers = &asked.call.app.handlers;
+    if !handlers.config.federation.allow_profile_lookup {
+        return Err(MatrixError::forbidden("Profile lookup over federation is disabled on this homeserver").into());
+    }
+    let user_id = needed(asked, "user_id")?;
+    let (_, domain) = parse_user_id(user_id)?;
+    if domain != handlers.config.server.server_name {
+        return Err(MatrixError::unknown(400, "User is not hosted on this homeserver").into());
+    }
+    let field = asked.call.query.utf8_string("field")?;
+    Ok(Answer::json(handlers.on_profile_query(user_id, field).await?))
+}
+
+/// `on_directory_query`
+async fn directory(asked: &FederationCall) -> Result<Answer, Refusal> {
+    let handlers = &asked.call.app.handlers;
+    let alias = needed(asked, "room_alias")?;
+    let (_, domain) = parse_room_alias(alias)?;
+    if domain != handlers.config.server.server_name {
+        return Err(MatrixError::unknown(400, "Room Alias is not hosted on this homeserver").into());
+    }
+    let found = handlers.get_association(alias).await?;
+    found.map(|found| Answer::value(&found)).ok_or(Refusal::PassOn("others must be asked for the alias"))
+}

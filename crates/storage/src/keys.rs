@@ -1,0 +1,89 @@
+//! Keys of other servers. Answers to `synapse/storage/databases/main/keys.py`.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use myelin_caches::Registry;
+use myelin_model::signing::{PublicKey, decode_key};
+use serde::Deserialize;
+
+use crate::{CacheSizes, Loader, Storage, StorageError};
+
+/// Server and id of the key.
+pub type ServerKeyId = (Arc<str>, Arc<str>);
+
+/// `FetchKeyResult`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerKey {
+    pub key: PublicKey,
+    /// Milliseconds since the epoch.
+    pub valid_until_ts: i64,
+}
+
+pub(crate) type ServerKeys = Arc<Loader<ServerKeyId, ServerKey>>;
+
+pub(crate) fn server_keys(sizes: &CacheSizes, registry: &Registry) -> ServerKeys {
+    const ENTRY: usize = 200;
+    let keys: ServerKeys =
+        Arc::new(Loader::new(sizes.bytes(8 << 20), |(server, id): &ServerKeyId, _| server.len() + id.len() + ENTRY));
+    let (cache, watched) = (Arc::clone(&keys), Arc::clone(&keys));
+    registry.watch("_get_server_keys_json", move || watched.cache().stats());
+    registry.register("_get_server_keys_json", move |names| {
+        // One name for both parts, as only texts are sent: a JSON list.
+        let parts = names.and_then(|names| serde_json::from_str::<(String, String)>(names.first()?).ok());
+        match parts {
+            Some((server, id)) => cache.invalidate(&(server.into(), id.into())),
+            None => cache.clear(),
+        }
+    });
+    keys
+}
+
+#[derive(Deserialize)]
+struct KeyJson {
+    verify_keys: HashMap<String, VerifyKey>,
+}
+
+#[derive(Deserialize)]
+struct VerifyKey {
+    key: String,
+}
+
+/// What a server said of its key, unless that is one which it no longer signs with.
+fn parse(id: &str, key_json: &[u8]) -> Option<PublicKey> {
+    let json: KeyJson = serde_json::from_slice(key_json).ok()?;
+    decode_key(&json.verify_keys.get(id)?.key)
+}
+
+impl Storage {
+    /// `get_server_keys_json`: the keys that are known, valid or not, by id.
+    pub async fn get_server_keys_json(
+        &self,
+        server: &Arc<str>,
+        ids: &[Arc<str>],
+    ) -> Result<HashMap<ServerKeyId, ServerKey>, StorageError> {
+        let keys = ids.iter().map(|id| (Arc::clone(server), Arc::clone(id)));
+        self.0.server_keys.get_many(keys, self, Self::load_server_keys).await
+    }
+
+    async fn load_server_keys(self, keys: Vec<ServerKeyId>) -> Result<HashMap<ServerKeyId, ServerKey>, StorageError> {
+        type Row = (String, String, Vec<u8>, Option<i64>);
+        let (servers, ids): (Vec<&str>, Vec<&str>) = keys.iter().map(|(server, id)| (&**server, &**id)).unzip();
+        // There is a row for each server that was asked; the latest counts.
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT DISTINCT ON (k.server_name, k.key_id) k.server_name, k.key_id, k.key_json, k.ts_valid_until_ms
+             FROM unnest($1::text[], $2::text[]) AS wanted (server_name, key_id)
+             JOIN server_keys_json AS k USING (server_name, key_id)
+             ORDER BY k.server_name, k.key_id, k.ts_added_ms DESC",
+        )
+        .bind(servers)
+        .bind(ids)
+        .fetch_all(self.pool())
+        .await?;
+        let found = rows.into_iter().filter_map(|(server, id, json, valid_until_ts)| {
+            let key = ServerKey { key: parse(&id, &json)?, valid_until_ts: valid_until_ts.unwrap_or_default() };
+            Some(((server.into(), id.into()), key))
+        });
+        Ok(found.collect())
+    }
+}
