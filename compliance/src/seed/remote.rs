@@ -101,7 +101,7 @@ impl Seed {
         self.join(room, &["emil"])?;
         self.say("emil", room, "of emil", "forget me")?;
         self.state("olga", room, "topic", "m.room.topic", &json!({"topic": "one"}))?;
-        self.state("olga", room, "other topic", "m.room.topic", &json!({"topic": "two", "n": 1e15}))
+        self.state("olga", room, "other topic", "m.room.topic", &json!({"topic": "two", "n": 1000}))
     }
 
     /// A fork, an event that is rejected and one that is soft-failed.
