@@ -59,6 +59,7 @@ SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I',
 SELECT format('GRANT INSERT (instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, membership, room_id, user_id) ON local_current_membership TO %I', :'role') WHERE to_regclass('local_current_membership') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (timestamp, user_id) ON monthly_active_users TO %I', :'role') WHERE to_regclass('monthly_active_users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (token, ts_valid_until_ms, user_id) ON open_id_tokens TO %I', :'role') WHERE to_regclass('open_id_tokens') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id) ON partial_state_rooms TO %I', :'role') WHERE to_regclass('partial_state_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (enabled, feature, user_id) ON per_user_experimental_features TO %I', :'role') WHERE to_regclass('per_user_experimental_features') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (currently_active, last_active_ts, last_federation_update_ts, last_user_sync_ts, state, status_msg, stream_id, user_id) ON presence_stream TO %I', :'role') WHERE to_regclass('presence_stream') IS NOT NULL \gexec
@@ -87,6 +88,7 @@ SELECT format('GRANT SELECT (room_id, stream_id, user_id) ON room_tags_revisions
 SELECT format('GRANT SELECT (is_public, room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (compat_version) ON schema_compat_version TO %I', :'role') WHERE to_regclass('schema_compat_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE to_regclass('schema_version') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_key) ON state_events TO %I', :'role') WHERE to_regclass('state_events') IS NOT NULL \gexec

@@ -60,7 +60,9 @@ impl Signing {
             content,
         };
         let signature = self.signature.clone().map_or_else(|| Ok(key.sign(&request.text()?)), anyhow::Ok)?;
-        let id = self.key_id.as_deref().unwrap_or(key.id());
+        // By default the id of the key that it should have signed with.
+        let own = crate::sign::key(names, &self.origin)?;
+        let id = self.key_id.as_deref().unwrap_or(own.id());
         let destination = self.sent_destination.as_ref().map(|name| format!(",destination=\"{name}\""));
         let destination = destination.unwrap_or_default();
         Ok(format!("X-Matrix origin=\"{}\",key=\"{id}\",sig=\"{signature}\"{destination}", self.origin))

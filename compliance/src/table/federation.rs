@@ -12,7 +12,7 @@ fn profile(name: &str) -> Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    [open(), signatures(), headers(), queries()].into_iter().flatten().collect()
+    [open(), signatures(), headers(), queries(), bodies(), devices(), notary()].into_iter().flatten().collect()
 }
 
 fn open() -> Vec<Row> {
@@ -136,4 +136,92 @@ fn queries() -> Vec<Row> {
         }
     }
     rows
+}
+
+const KEYS: &str = "/_matrix/federation/v1/user/keys/query";
+
+/// Bodies are read before anybody looks at the signature.
+fn bodies() -> Vec<Row> {
+    let keys = |name: &str| post(&format!("federation/body, {name}"), KEYS);
+    let body = json!({"device_keys": {"@alice:myelin.test": []}});
+    let big = json!({"device_keys": {}, "n": [1.0, 1e30, -0.5], "\u{e4}": "\u{7f}\u{1}"});
+    let huge = br#"{"device_keys": {}, "n": 123456789012345678901234567890, "a": -0, "f": 1e22}"#;
+    vec![
+        keys("of nobody").json(&body).status(401),
+        keys("not JSON, of nobody").body(b"{x").status(400),
+        keys("not an object").body(b"[]").signed("other.test").status(400),
+        keys("none").signed("other.test").status(400),
+        keys("numbers and texts").json(&big).signed("other.test"),
+        keys("integers of any size").body(huge).signed("other.test"),
+        keys("spaces").body(b" { \"z\" : 1 ,\n\"device_keys\":{} } ").signed("other.test"),
+        keys("another").json(&body).signed_as(Signing { content: Some(json!({"x": 1})), ..by_other() }).status(401),
+        keys("changed")
+            .json(&body)
+            .signed_as(Signing { content: Some(json!({"device_keys": {}})), ..by_other() })
+            .status(401),
+        keys("an infinite number")
+            .body(b"{\"n\": 1e999}")
+            .signed_as(Signing { signature: Some("x".to_owned()), ..by_other() })
+            .status(500),
+        keys("deep").body(deep(100).as_bytes()).signed("other.test"),
+        keys("deeper").body(deep(5_000).as_bytes()).signed("other.test").status(400).passed_on(),
+    ]
+}
+
+fn deep(levels: usize) -> String {
+    format!("{{\"device_keys\": {{}}, \"d\": {}{}}}", "[".repeat(levels), "]".repeat(levels))
+}
+
+fn devices() -> Vec<Row> {
+    let devices = |name: &str, user: &str| {
+        let path = format!("/_matrix/federation/v1/user/devices/{user}");
+        get(&format!("federation/devices, {name}"), &path).signed("other.test")
+    };
+    let keys = |name: &str, query: serde_json::Value| {
+        post(&format!("federation/keys, {name}"), KEYS).json(&json!({"device_keys": query})).signed("other.test")
+    };
+    vec![
+        devices("of a user with keys", "<@alice>").has("/devices/0/keys").has("/master_key/keys"),
+        devices("of a user without", "<@ivan>").has("/stream_id"),
+        devices("of bob", "<@bob>").has("/devices/0"),
+        devices("of an unknown user", "@unknown:myelin.test"),
+        devices("of another server's", "@x:other.test").status(400),
+        devices("of nonsense", "nonsense").status(400),
+        keys("all", json!({"<@alice>": [], "<@bob>": null, "<@ivan>": []})).has("/device_keys/<@alice>/<device:alice>"),
+        keys("one", json!({"<@alice>": ["<device:alice>", "X"]})).has("/master_keys/<@alice>"),
+        keys("nobody", json!({})),
+        keys("another server's", json!({"@x:other.test": []})).status(400),
+        keys("nonsense", json!({"nonsense": []})).status(400),
+        keys("odd", json!([])).status(500).passed_on(),
+        post("federation/keys, nothing", KEYS).json(&json!({})).signed("other.test"),
+        get("federation/public rooms", "/_matrix/federation/v1/publicRooms").signed("other.test").status(403),
+        post("federation/public rooms, POST", "/_matrix/federation/v1/publicRooms")
+            .json(&json!({}))
+            .signed("other.test")
+            .status(403),
+        get("federation/openid, no token", "/_matrix/federation/v1/openid/userinfo").status(401),
+    ]
+}
+
+fn notary() -> Vec<Row> {
+    let query =
+        |name: &str, path: &str| get(&format!("federation/notary, {name}"), &format!("/_matrix/key/v2/query/{path}"));
+    let all = |name: &str, servers: serde_json::Value| {
+        post(&format!("federation/notary, {name}"), "/_matrix/key/v2/query").json(&json!({"server_keys": servers}))
+    };
+    let any = json!({"ed25519:a_oth": {"minimum_valid_until_ts": null}});
+    vec![
+        query("all keys", "other.test").has("/server_keys/0/signatures/myelin.test"),
+        query("of an unknown server", "elsewhere.test").has("/server_keys"),
+        query("of ourselves", "myelin.test").has("/server_keys"),
+        query("a key", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "5").has("/server_keys/0"),
+        query("a bad time", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "x").status(400),
+        query("an expired key", "expired.test").has("/server_keys/0"),
+        query("a key that is fetched", "expired.test/ed25519%3Aa_exp").passed_on(),
+        query("an unknown key, not on the whitelist", "stranger.test/ed25519%3Ax"),
+        all("two", json!({"other.test": any, "third.test": {}})).has("/server_keys/1"),
+        all("none", json!({})).has("/server_keys"),
+        all("no time", json!({"other.test": {"ed25519:a_oth": {}}})).status(400).passed_on(),
+        post("federation/notary, no query", "/_matrix/key/v2/query").json(&json!({})).status(400).passed_on(),
+    ]
 }

@@ -15,9 +15,9 @@ use crate::{Handlers, Result};
 /// Users, and of which of their devices; of all when the list is empty.
 pub type DeviceQuery = BTreeMap<String, Vec<String>>;
 /// A JSON object of which most is copied as it is.
-type Object = BTreeMap<String, Box<RawValue>>;
+pub(crate) type Object = BTreeMap<String, Box<RawValue>>;
 /// By user and device.
-type Devices<'a> = BTreeMap<&'a str, BTreeMap<String, Object>>;
+pub(crate) type Devices<'a> = BTreeMap<&'a str, BTreeMap<String, Object>>;
 type Keys = BTreeMap<Arc<str>, Box<RawValue>>;
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ impl Handlers {
         }
         let valid = query.iter().filter(|(user_id, _)| is_valid_user_id(user_id));
         let (local, remote): (Vec<_>, Vec<_>) = valid.partition(|(user_id, _)| self.is_mine(user_id));
-        let mut device_keys = self.query_local_devices(&local).await?;
+        let mut device_keys = self.query_local_devices(&local, true).await?;
         if !self.query_cached_devices(&remote, &mut device_keys).await? {
             return Ok(None);
         }
@@ -65,14 +65,19 @@ impl Handlers {
         serde_json::to_vec(&answer).map(Some).map_err(MatrixError::internal)
     }
 
-    async fn query_local_devices<'a>(&self, query: &[(&'a String, &'a Vec<String>)]) -> Result<Devices<'a>> {
+    /// `names`: with those of the devices.
+    pub(crate) async fn query_local_devices<'a>(
+        &self,
+        query: &[(&'a String, &'a Vec<String>)],
+        names: bool,
+    ) -> Result<Devices<'a>> {
         let all: Vec<&str> = query.iter().filter(|(_, ids)| ids.is_empty()).map(|(user, _)| user.as_str()).collect();
         let named = query.iter().flat_map(|(user, ids)| ids.iter().map(|id| (user.as_str(), id.as_str())));
         let named: Vec<(&str, &str)> = named.collect();
         let mut found: Devices<'a> = query.iter().map(|(user, _)| (user.as_str(), BTreeMap::new())).collect();
         for device in self.storage.get_e2e_device_keys_and_signatures(&all, &named).await? {
             if let Some(devices) = found.get_mut(device.user_id.as_str()) {
-                devices.insert(device.device_id.clone(), keys_of(device)?);
+                devices.insert(device.device_id.clone(), keys_of(device, names)?);
             }
         }
         Ok(found)
@@ -147,11 +152,17 @@ impl Handlers {
     }
 }
 
-/// What a device uploaded, with its owner's later signatures and its name.
-fn keys_of(device: DeviceKeys) -> Result<Object> {
+/// What a device uploaded, with its owner's later signatures.
+pub(crate) fn signed_keys_of(device: &DeviceKeys) -> Result<Object> {
     let mut keys: Object = parse(&device.key_json)?;
-    add_signatures(&mut keys, &device.user_id, device.signatures.into_iter())?;
-    let name = device.display_name.map(|name| ("device_display_name", name));
+    add_signatures(&mut keys, &device.user_id, device.signatures.iter().cloned())?;
+    Ok(keys)
+}
+
+/// The same with the name of the device, if it is to be told.
+fn keys_of(device: DeviceKeys, names: bool) -> Result<Object> {
+    let mut keys = signed_keys_of(&device)?;
+    let name = device.display_name.filter(|_| names).map(|name| ("device_display_name", name));
     keys.insert("unsigned".to_owned(), raw(&name.into_iter().collect::<BTreeMap<_, _>>())?);
     Ok(keys)
 }
@@ -205,11 +216,11 @@ mod tests {
             signatures: vec![("ed25519:S".to_owned(), "y".to_owned())],
         };
         let wanted = r#"{"n":1.0,"signatures":{"@a:t":{"ed25519:D":"x","ed25519:S":"y"}},"unsigned":{"device_display_name":"\"D\""}}"#;
-        assert_eq!(text(&keys_of(device.clone()).unwrap()), wanted);
+        assert_eq!(text(&keys_of(device.clone(), true).unwrap()), wanted);
         device.display_name = None;
         device.signatures.clear();
         device.key_json = "{}".to_owned();
-        assert_eq!(text(&keys_of(device).unwrap()), r#"{"signatures":{"@a:t":{}},"unsigned":{}}"#);
+        assert_eq!(text(&keys_of(device, true).unwrap()), r#"{"signatures":{"@a:t":{}},"unsigned":{}}"#);
     }
 
     #[test]

@@ -107,8 +107,8 @@ fn check(server: &str, id: &str, key: &PublicKey, text: &[u8], signature: &str) 
     }
     verify(key, text, signature).map_err(|bad| {
         let why = match bad {
-            BadSignature::Base64 => format!("Invalid signature base64 for {server}, {id}"),
-            BadSignature::Length => {
+            // Python's decoder skips what is not base64.
+            BadSignature::Base64 | BadSignature::Length => {
                 let nacl = "<class 'nacl.exceptions.ValueError'> The signature must be exactly 64 bytes long";
                 format!("Unable to verify signature for {server}: {nacl}")
             }

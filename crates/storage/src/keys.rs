@@ -20,6 +20,16 @@ pub struct ServerKey {
     pub valid_until_ts: i64,
 }
 
+/// `FetchKeyResultForRemote`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    /// What the server said, with its signature.
+    pub key_json: Vec<u8>,
+    /// Milliseconds since the epoch.
+    pub valid_until_ts: i64,
+    pub added_ts: i64,
+}
+
 pub(crate) type ServerKeys = Arc<Loader<ServerKeyId, ServerKey>>;
 
 pub(crate) fn server_keys(sizes: &CacheSizes, registry: &Registry) -> ServerKeys {
@@ -85,5 +95,26 @@ impl Storage {
             Some(((server.into(), id.into()), key))
         });
         Ok(found.collect())
+    }
+
+    /// `get_server_keys_json_for_remote` and `get_all_server_keys_json_for_remote`: those `ids`, or all, as they came.
+    pub async fn get_server_keys_json_for_remote(
+        &self,
+        server: &str,
+        ids: Option<&[&str]>,
+    ) -> Result<HashMap<String, StoredKey>, StorageError> {
+        let rows: Vec<(String, Vec<u8>, Option<i64>, i64)> = sqlx::query_as(
+            "SELECT DISTINCT ON (key_id) key_id, key_json, ts_valid_until_ms, ts_added_ms FROM server_keys_json
+             WHERE server_name = $1 AND ($2::text[] IS NULL OR key_id = ANY($2))
+             ORDER BY key_id, ts_added_ms DESC",
+        )
+        .bind(server)
+        .bind(ids)
+        .fetch_all(self.pool())
+        .await?;
+        let key = |(id, key_json, valid_until_ts, added_ts): (String, Vec<u8>, Option<i64>, i64)| {
+            (id, StoredKey { key_json, valid_until_ts: valid_until_ts.unwrap_or_default(), added_ts })
+        };
+        Ok(rows.into_iter().map(key).collect())
     }
 }

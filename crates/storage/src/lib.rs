@@ -31,6 +31,7 @@ mod instance_map;
 pub mod keys;
 mod metrics;
 mod monthly_active_users;
+mod openid;
 pub mod pagination;
 mod pool;
 mod presence;

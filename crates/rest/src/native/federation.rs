@@ -1,5 +1,6 @@
 //! What other servers ask that is not about one room. Answers to `synapse/federation/transport/server/federation.py`.
 
+use myelin_handlers::federation::authenticator::federation_denied;
 use myelin_model::MatrixError;
 use myelin_model::identifiers::{parse_room_alias, parse_user_id};
 use serde_json::json;
@@ -59,4 +60,38 @@ async fn directory(asked: &FederationCall) -> Result<Answer, Refusal> {
     }
     let found = handlers.get_association(alias).await?;
     found.map(|found| Answer::value(&found)).ok_or(Refusal::PassOn("others must be asked for the alias"))
+}
+
+/// `GET /user/devices/{user_id}`
+pub async fn user_devices(asked: FederationCall) -> Result<Answer, Refusal> {
+    let user_id = asked.call.parameters.get("user_id");
+    let devices = asked.call.app.handlers.on_federation_query_user_devices(user_id).await?;
+    devices.map(Answer::json).ok_or(Refusal::PassOn("application services must be asked for keys"))
+}
+
+/// `POST /user/keys/query`
+pub async fn query_keys(asked: FederationCall) -> Result<Answer, Refusal> {
+    let query = asked.content.get("device_keys");
+    let keys = asked.call.app.handlers.on_federation_query_client_keys(query).await?;
+    keys.map(Answer::json).ok_or(Refusal::PassOn("application services must be asked for keys, or odd keys"))
+}
+
+/// `GET` and `POST /publicRooms`, where they are not for others; else which rooms hide from whom is the fallback's
+/// affair.
+pub fn public_rooms(asked: &FederationCall) -> Result<Answer, Refusal> {
+    if asked.call.app.handlers.config.federation.allow_public_rooms {
+        return Err(Refusal::PassOn("the list of rooms for another server"));
+    }
+    Err(federation_denied(Some(&asked.origin)).into())
+}
+
+/// `GET /openid/userinfo`, for everybody who has such a token. Synapse: only its main process can read them.
+pub async fn openid_userinfo(call: Call) -> Result<Answer, Refusal> {
+    let _asker = asker(&call, None).await?;
+    let refuse = |errcode, error| Refusal::Error(MatrixError::new(401, errcode, error));
+    let token = call.query.string("access_token")?;
+    let token = token.ok_or_else(|| refuse("M_MISSING_TOKEN", "Access Token required"))?;
+    let user_id = call.app.handlers.on_openid_userinfo(token).await?;
+    let user_id = user_id.ok_or_else(|| refuse("M_UNKNOWN_TOKEN", "Access Token unknown or expired"))?;
+    Ok(Answer::value(&json!({ "sub": user_id })))
 }

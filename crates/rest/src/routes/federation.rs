@@ -48,8 +48,8 @@ pub(super) const ROUTES: [Route; 37] = [
         .post_signed(|asked| Box::pin(rooms::missing_events(asked))),
     route("GET", "{F}/event_auth/{room_id}/{event_id}", "FederationEventAuthServlet")
         .get_signed(|asked| Box::pin(rooms::event_auth(asked))),
-    route("POST", "{F}/user/keys/query", "FederationClientKeysQueryServlet"),
-    route("GET", "{F}/user/devices/{user_id}", "FederationUserDevicesQueryServlet"),
+    route("POST", "{F}/user/keys/query", "FederationClientKeysQueryServlet").post_signed(|asked| Box::pin(federation::query_keys(asked))),
+    route("GET", "{F}/user/devices/{user_id}", "FederationUserDevicesQueryServlet").get_signed(|asked| Box::pin(federation::user_devices(asked))),
     route("POST", "{F}/user/keys/claim", "FederationClientKeysClaimServlet"),
     route("PUT", "{F}/exchange_third_party_invite/{room_id}", "FederationThirdPartyInviteExchangeServlet"),
     route("POST", "{F}/3pid/onbind", "On3pidBindServlet"),
@@ -60,13 +60,13 @@ pub(super) const ROUTES: [Route; 37] = [
     route("GET", "{F}/hierarchy/{room_id}", "FederationRoomHierarchyServlet"),
     route("PUT", "{F}/send_knock/{room_id}/{event_id}", "FederationV1SendKnockServlet"),
     route("GET", "{F}/make_knock/{room_id}/{user_id}", "FederationMakeKnockServlet"),
-    route("GET POST", "{F}/publicRooms", "PublicRoomList"),
-    openid("GET", "{F}/openid/userinfo", "OpenIdUserInfo"),
+    route("GET POST", "{F}/publicRooms", "PublicRoomList").get_signed(|asked| Box::pin(async move { federation::public_rooms(&asked) })).post_signed(|asked| Box::pin(async move { federation::public_rooms(&asked) })),
+    openid("GET", "{F}/openid/userinfo", "OpenIdUserInfo").get(|call| Box::pin(federation::openid_userinfo(call))).not_modular(),
     media("GET", "{F}/media/download/{media_id}", "FederationMediaDownloadServlet"),
     media("GET", "{F}/media/thumbnail/{media_id}", "FederationMediaThumbnailServlet"),
     keys("GET", "/_matrix/key/v2/server[/{key_id}]", "LocalKey").get(|call| Box::pin(async move { server_keys::local(&call) })).not_modular(),
-    keys("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey"),
-    keys("POST", "/_matrix/key/v2/query", "RemoteKey"),
+    keys("GET", "/_matrix/key/v2/query/{server}[/{key_id}]", "RemoteKey").get(|call| Box::pin(server_keys::of_server(call))).not_modular(),
+    keys("POST", "/_matrix/key/v2/query", "RemoteKey").post(|call| Box::pin(server_keys::of_servers(call))).not_modular(),
     route("GET", "{FU}/org.matrix.msc4370/extremities/{room_id}", "FederationUnstableGetExtremitiesServlet")
         .get(|call| Box::pin(rooms::extremities(call)))
         .not_modular(),
