@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::dataset::{self, LIGHTS, light, token};
+use super::federation;
 use super::load::{Ask, Asks};
 use super::stack::Stack;
 
@@ -27,19 +28,24 @@ pub struct Row {
     pub asks: Asks,
 }
 
-const ALL: &[usize] = &[1, 8, 32];
-const NOT_MANY: &[usize] = &[1, 8];
-const FEW: &[usize] = &[1, 4];
+pub const ALL: &[usize] = &[1, 8, 32];
+pub const NOT_MANY: &[usize] = &[1, 8];
+pub const FEW: &[usize] = &[1, 4];
 
 pub fn all(stack: &Stack) -> Result<Vec<Row>> {
     let mut rows = vec![
-        row("versions", 20, ALL, 8, |_| Ask { path: "/_matrix/client/versions".to_owned(), token: None }),
+        row("versions", 20, ALL, 8, |_| Ask {
+            path: "/_matrix/client/versions".to_owned(),
+            authorization: None,
+            body: None,
+        }),
         row("whoami", 20, ALL, 8, |n| by_light(n, "/_matrix/client/v3/account/whoami".to_owned())),
         row("joined_rooms_5", 20, ALL, 8, |n| by_light(n, "/_matrix/client/v3/joined_rooms".to_owned())),
         row("joined_rooms_300", 20, ALL, 1, |_| by("heavy", "/_matrix/client/v3/joined_rooms".to_owned())),
     ];
     rows.extend(sync_rows(stack)?);
     rows.extend(room_rows(stack));
+    rows.extend(federation::rows(stack)?);
     Ok(rows)
 }
 
@@ -82,7 +88,7 @@ fn room_rows(stack: &Stack) -> Vec<Row> {
     rows
 }
 
-fn row(
+pub fn row(
     name: &'static str,
     goal: u32,
     concurrency: &'static [usize],
@@ -93,7 +99,7 @@ fn row(
 }
 
 fn by(user: &str, path: String) -> Ask {
-    Ask { path, token: Some(token(user)) }
+    Ask { path, authorization: Some(format!("Bearer {}", token(user))), body: None }
 }
 
 /// As each of the accounts with few rooms in turn.
@@ -102,7 +108,7 @@ fn by_light(n: u64, path: String) -> Ask {
     by(&light(number), path)
 }
 
-fn pick<T>(list: &[T], n: u64) -> &T {
+pub fn pick<T>(list: &[T], n: u64) -> &T {
     &list[usize::try_from(n).unwrap_or_default() % list.len()]
 }
 
