@@ -91,7 +91,11 @@ fn signed(key: &SigningKey, path: String, content: Option<Map<String, Value>>) -
         "X-Matrix origin=\"{SERVER_NAME}\",destination=\"{SERVER_NAME}\",key=\"{}\",sig=\"{signature}\"",
         key.id()
     );
-    Ask { path, authorization: Some(authorization), body: content.map(|content| Value::Object(content).to_string()) }
+    Ask {
+        path,
+        authorization: Some(authorization),
+        body: content.map(|content| Value::Object(content).to_string().into()),
+    }
 }
 
 /// Signatures of requests that one core checks in a second, with what Myelin checks them: less than that no request costs.

@@ -12,13 +12,13 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What is asked for: a path with its query, as whom.
+/// What is asked for: a path with its query, as whom. With a body it is a POST.
+#[derive(Default)]
 pub struct Ask {
     pub path: String,
     /// `None` for what everybody may ask.
     pub authorization: Option<String>,
-    /// A JSON text, which makes it a POST.
-    pub body: Option<String>,
+    pub body: Option<Bytes>,
 }
 
 /// Gives the request of a number; every number is asked for once in a run, so that no answer is kept from before.
@@ -42,19 +42,14 @@ impl Connection {
 
     /// The whole answer; anything but 200 is an error.
     pub async fn ask(&mut self, ask: &Ask) -> Result<Bytes> {
-        let request = Request::builder()
-            .method(if ask.body.is_some() { Method::POST } else { Method::GET })
-            .uri(ask.path.parse::<Uri>()?);
+        let method = if ask.body.is_some() { Method::POST } else { Method::GET };
+        let request = Request::builder().method(method).uri(ask.path.parse::<Uri>()?);
         let mut request = request.header("Host", format!("127.0.0.1:{}", self.port));
         if let Some(authorization) = &ask.authorization {
             request = request.header("Authorization", authorization);
         }
-        if ask.body.is_some() {
-            request = request.header("Content-Type", "application/json");
-        }
-        let body = ask.body.clone().unwrap_or_default();
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Full::from(body))?).await?;
+        let response = self.sender.send_request(request.body(Full::new(ask.body.clone().unwrap_or_default()))?).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         ensure!(status == 200, "{}: {status} {}", ask.path, String::from_utf8_lossy(&body));
