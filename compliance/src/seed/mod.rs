@@ -4,6 +4,7 @@
 mod calls;
 mod experimental;
 mod keys;
+mod later;
 mod people;
 mod rooms;
 mod servers;
@@ -37,6 +38,7 @@ impl Seed {
         seed.people().context("seed: people")?;
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
+        Self::registration_tokens(synapse).context("seed: tokens")?;
         seed.servers(synapse).context("seed: servers")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
@@ -44,6 +46,10 @@ impl Seed {
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
         seed.spaces().context("seed: spaces")?;
+        seed.blocked_room().context("seed: a blocked room")?;
+        seed.fruit().context("seed: fruit")?;
+        seed.delayed_events().context("seed: delayed events")?;
+        seed.thread_subscriptions().context("seed: threads that are followed")?;
         seed.sticky().context("seed: sticky events")?;
         seed.mark("talk")?;
         seed.changes().context("seed: changes")?;

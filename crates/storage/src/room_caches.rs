@@ -30,6 +30,7 @@ pub(crate) struct RoomCaches {
     pub(crate) rooms_of: Ids,
     pub(crate) forgotten_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) ignored_by: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) blocked: ById<bool>,
     pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
     /// All of them: they are few.
     pub(crate) partial_state: Arc<Cache<(), Arc<HashSet<Arc<str>>>>>,
@@ -56,6 +57,7 @@ impl RoomCaches {
             rooms_of: Arc::new(Loader::new(ids, |_, rooms: &IdSet| 64 + rooms.len() * 64)),
             forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
+            blocked: by_id(ids, |id, _| id.len() + 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             partial_state: Arc::new(Cache::new(ids, |(), rooms| 64 + rooms.len() * 64)),
             max_lifetime: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
@@ -82,6 +84,7 @@ impl RoomCaches {
         registry.watch("is_partial_state_room", move || watched.stats());
         registry.register("is_partial_state_room", move |_| partial_state.clear());
         by_key(registry, "_get_state_group_for_event", &self.state_group_of);
+        by_first_key(registry, "is_room_blocked", &self.blocked);
         by_key(registry, "is_user_erased", &self.erased);
         by_key(registry, "get_retention_policy_for_room", &self.max_lifetime);
         by_key(registry, "get_references_for_event", &self.references);
