@@ -19,6 +19,7 @@ pub mod e2e_upload;
 pub mod event_json;
 pub mod event_stream;
 pub mod federation;
+pub mod federation_rooms;
 pub mod filter;
 pub mod filtering;
 pub mod initial_sync;
@@ -110,6 +111,7 @@ pub struct Handlers {
     worker_locks: linearizer::Linearizer,
     http: Client,
     commands: Commands,
+    federation_rooms: federation_rooms::FederationRooms,
     /// `/versions` of users without features of their own.
     common_versions: String,
 }
@@ -135,6 +137,7 @@ impl Handlers {
             local_keys: server_keys::LocalKeys::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             commands,
+            federation_rooms: federation_rooms::FederationRooms::new(),
             common_versions: versions::versions(&config, &[]),
             config,
             storage,
