@@ -56,6 +56,7 @@ SELECT format('GRANT SELECT (algorithm, auth_data, deleted, etag, user_id, versi
 SELECT format('GRANT INSERT (algorithm, auth_data, user_id, version) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (auth_data, deleted, etag) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON erased_users TO %I', :'role') WHERE to_regclass('erased_users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (auth_id, event_id) ON event_auth TO %I', :'role') WHERE to_regclass('event_auth') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, room_id) ON event_backward_extremities TO %I', :'role') WHERE to_regclass('event_backward_extremities') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, is_state, prev_event_id) ON event_edges TO %I', :'role') WHERE to_regclass('event_edges') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, last_attempt_ts, num_attempts, room_id) ON event_failed_pull_attempts TO %I', :'role') WHERE to_regclass('event_failed_pull_attempts') IS NOT NULL \gexec
@@ -68,7 +69,7 @@ SELECT format('GRANT SELECT (stream_ordering) ON event_push_summary_stream_order
 SELECT format('GRANT SELECT (event_id, relates_to_id, relation_type) ON event_relations TO %I', :'role') WHERE to_regclass('event_relations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, key, origin_server_ts, room_id, stream_ordering, vector) ON event_search TO %I', :'role') WHERE to_regclass('event_search') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group) ON event_to_state_groups TO %I', :'role') WHERE to_regclass('event_to_state_groups') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (contains_url, event_id, instance_name, origin_server_ts, outlier, received_ts, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (contains_url, depth, event_id, instance_name, origin_server_ts, outlier, received_ts, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, instance_name) ON ex_outlier_stream TO %I', :'role') WHERE to_regclass('ex_outlier_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (ignored_user_id, ignorer_user_id) ON ignored_users TO %I', :'role') WHERE to_regclass('ignored_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec

@@ -6,6 +6,7 @@ mod experimental;
 mod keys;
 mod later;
 mod people;
+pub mod remote;
 mod rooms;
 mod servers;
 mod spaces;
@@ -57,6 +58,7 @@ impl Seed {
         seed.sticky_for_newcomers().context("seed: later sticky events")?;
         seed.invite_to("later invites").context("seed: later invites")?;
         seed.profiles().context("seed: profiles")?;
+        seed.remote(synapse).context("seed: members of other servers")?;
         seed.mark("changes")?;
         seed.late_talk().context("seed: late talk")?;
         seed.mark("end")?;
@@ -83,7 +85,7 @@ impl Seed {
     /// /sync takes from it who left. Reading all of it makes Python's answers independent of what came before.
     pub fn load_history(&self, worker: &Client) -> Result<()> {
         for (name, id) in self.names.rooms() {
-            let creator = ["alice", "carol", "mallory", "bob"].iter().find(|user| {
+            let creator = ["alice", "carol", "mallory", "bob", "olga"].iter().find(|user| {
                 let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=1000", encode(id));
                 let token = self.names.get(&format!("token:{user}")).unwrap_or_default();
                 worker.with_token(token).get(&path).is_ok_and(|answer| answer.status == 200)

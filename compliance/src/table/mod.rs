@@ -12,6 +12,7 @@ mod event;
 mod event_anywhere;
 mod events;
 mod federation;
+mod federation_rooms;
 mod filter;
 mod foreign;
 mod health;
@@ -88,6 +89,7 @@ pub fn rows() -> Vec<Row> {
         search::rows(),
         filter::rows(),
         federation::rows(),
+        federation_rooms::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

@@ -13,11 +13,13 @@ mod devices;
 mod directory;
 mod e2e_claim;
 pub mod e2e_keys;
+mod e2e_resync;
 pub mod e2e_room_keys;
 pub mod e2e_upload;
 pub mod event_json;
 pub mod event_stream;
 pub mod federation;
+pub mod federation_rooms;
 pub mod filter;
 pub mod filtering;
 pub mod initial_sync;
@@ -109,6 +111,7 @@ pub struct Handlers {
     worker_locks: linearizer::Linearizer,
     http: Client,
     commands: Commands,
+    federation_rooms: federation_rooms::FederationRooms,
     /// `/versions` of users without features of their own.
     common_versions: String,
 }
@@ -134,6 +137,7 @@ impl Handlers {
             local_keys: server_keys::LocalKeys::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             commands,
+            federation_rooms: federation_rooms::FederationRooms::new(),
             common_versions: versions::versions(&config, &[]),
             config,
             storage,

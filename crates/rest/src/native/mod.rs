@@ -9,6 +9,7 @@ pub mod devices;
 pub mod directory;
 pub mod events;
 pub mod federation;
+pub mod federation_rooms;
 pub mod filter;
 pub mod initial_sync;
 pub mod joined_rooms;

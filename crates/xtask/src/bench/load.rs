@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 #[derive(Default)]
 pub struct Ask {
     pub path: String,
-    /// `None` for what needs no access token.
-    pub token: Option<String>,
+    /// `None` for what everybody may ask.
+    pub authorization: Option<String>,
     pub body: Option<Bytes>,
 }
 
@@ -45,8 +45,8 @@ impl Connection {
         let method = if ask.body.is_some() { Method::POST } else { Method::GET };
         let request = Request::builder().method(method).uri(ask.path.parse::<Uri>()?);
         let mut request = request.header("Host", format!("127.0.0.1:{}", self.port));
-        if let Some(token) = &ask.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+        if let Some(authorization) = &ask.authorization {
+            request = request.header("Authorization", authorization);
         }
         self.sender.ready().await?;
         let response = self.sender.send_request(request.body(Full::new(ask.body.clone().unwrap_or_default()))?).await?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::dataset::{self, LIGHTS, light, token, user};
+use super::federation;
 use super::load::{Ask, Asks};
 use super::stack::Stack;
 
@@ -29,9 +30,9 @@ pub struct Row {
     pub asks: Asks,
 }
 
-const ALL: &[usize] = &[1, 8, 32];
-const NOT_MANY: &[usize] = &[1, 8];
-const FEW: &[usize] = &[1, 4];
+pub const ALL: &[usize] = &[1, 8, 32];
+pub const NOT_MANY: &[usize] = &[1, 8];
+pub const FEW: &[usize] = &[1, 4];
 
 pub fn all(stack: &Stack) -> Result<Vec<Row>> {
     let mut rows = vec![
@@ -42,6 +43,7 @@ pub fn all(stack: &Stack) -> Result<Vec<Row>> {
     ];
     rows.extend(sync_rows(stack)?);
     rows.extend(room_rows(stack));
+    rows.extend(federation::rows(stack)?);
     rows.extend(history_rows(stack));
     rows.extend(people_rows(stack));
     Ok(rows)
@@ -128,7 +130,7 @@ fn people_rows(stack: &Stack) -> Vec<Row> {
     ]
 }
 
-fn row(
+pub fn row(
     name: &'static str,
     goal: u32,
     concurrency: &'static [usize],
@@ -139,7 +141,7 @@ fn row(
 }
 
 fn by(user: &str, path: String) -> Ask {
-    Ask { path, token: Some(token(user)), body: None }
+    Ask { path, authorization: Some(format!("Bearer {}", token(user))), body: None }
 }
 
 /// As each of the accounts with few rooms in turn.
@@ -153,7 +155,7 @@ fn in_both(n: u64) -> String {
     user(500 + usize::try_from(n % 8).unwrap_or_default())
 }
 
-fn pick<T>(list: &[T], n: u64) -> &T {
+pub fn pick<T>(list: &[T], n: u64) -> &T {
     &list[usize::try_from(n).unwrap_or_default() % list.len()]
 }
 
