@@ -15,10 +15,12 @@ SELECT format('GRANT SELECT (expiration_ts_ms, user_id) ON account_validity TO %
 SELECT format('GRANT SELECT (file, version) ON applied_schema_deltas TO %I', :'role') WHERE to_regclass('applied_schema_deltas') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (appservice_id, network_id, room_id) ON appservice_room_list TO %I', :'role') WHERE to_regclass('appservice_room_list') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (cache_func, instance_name, invalidation_ts, keys, stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (cache_func, instance_name, invalidation_ts, keys, stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, prev_event_id, room_id, state_key, stream_id, type) ON current_state_delta_stream TO %I', :'role') WHERE to_regclass('current_state_delta_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_id, state_key, type) ON current_state_events TO %I', :'role') WHERE to_regclass('current_state_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON deleted_pushers TO %I', :'role') WHERE to_regclass('deleted_pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (destination, failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_federation_outbox TO %I', :'role') WHERE to_regclass('device_federation_outbox') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, message_json, stream_id, user_id) ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
 SELECT format('GRANT DELETE ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
@@ -32,13 +34,26 @@ SELECT format('GRANT SELECT (stream_id) ON device_lists_remote_pending TO %I', :
 SELECT format('GRANT SELECT (user_id) ON device_lists_remote_resync TO %I', :'role') WHERE to_regclass('device_lists_remote_resync') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, user_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, display_name, hidden, ip, last_seen, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (display_name) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (keydata, keytype, stream_id, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (key_id, signature, target_device_id, target_user_id, user_id) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (device_id, key_json, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (algorithm, device_id, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (algorithm, device_id, key_id, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (key_json, ts_added_ms) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (algorithm, device_id, key_id, key_json, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (algorithm, device_id, key_id, key_json, used, user_id) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (key_id, key_json, used) ON e2e_fallback_keys_json TO %I', :'role') WHERE to_regclass('e2e_fallback_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (algorithm, device_id, key_id, key_json, ts_added_ms, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (algorithm, device_id, key_id, key_json, ts_added_ms, user_id) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (ts_added_ms) ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT DELETE ON e2e_one_time_keys_json TO %I', :'role') WHERE to_regclass('e2e_one_time_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (first_message_index, forwarded_count, is_verified, room_id, session_data, session_id, user_id, version) ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (first_message_index, forwarded_count, is_verified, room_id, session_data, session_id, user_id, version) ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (first_message_index, forwarded_count, is_verified, session_data) ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
+SELECT format('GRANT DELETE ON e2e_room_keys TO %I', :'role') WHERE to_regclass('e2e_room_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (algorithm, auth_data, deleted, etag, user_id, version) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (algorithm, auth_data, user_id, version) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (auth_data, deleted, etag) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON erased_users TO %I', :'role') WHERE to_regclass('erased_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, room_id) ON event_backward_extremities TO %I', :'role') WHERE to_regclass('event_backward_extremities') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, is_state, prev_event_id) ON event_edges TO %I', :'role') WHERE to_regclass('event_edges') IS NOT NULL \gexec
@@ -110,9 +125,13 @@ SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_
 SELECT format('GRANT SELECT (user_id) ON users_in_public_rooms TO %I', :'role') WHERE to_regclass('users_in_public_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (presence_stream_id, user_id) ON users_to_send_full_presence_to TO %I', :'role') WHERE to_regclass('users_to_send_full_presence_to') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (other_user_id, user_id) ON users_who_share_private_rooms TO %I', :'role') WHERE to_regclass('users_who_share_private_rooms') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (instance_name, last_renewed_ts, lock_key, lock_name, token) ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (instance_name, last_renewed_ts, lock_key, lock_name, token) ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (instance_name, last_renewed_ts, token) ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
+SELECT format('GRANT DELETE ON worker_locks TO %I', :'role') WHERE to_regclass('worker_locks') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (lock_key, lock_name, write_lock) ON worker_read_write_locks TO %I', :'role') WHERE to_regclass('worker_read_write_locks') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') WHERE to_regclass('account_data_sequence') IS NOT NULL \gexec
-SELECT format('GRANT SELECT ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec
+SELECT format('GRANT SELECT, USAGE ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_inbox_sequence TO %I', :'role') WHERE to_regclass('device_inbox_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_lists_sequence TO %I', :'role') WHERE to_regclass('device_lists_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE events_backfill_stream_seq TO %I', :'role') WHERE to_regclass('events_backfill_stream_seq') IS NOT NULL \gexec

@@ -4,6 +4,7 @@ mod allowed;
 mod ask;
 mod chance;
 mod compare;
+mod effects;
 mod long_poll;
 mod names;
 mod row;

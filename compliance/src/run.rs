@@ -13,6 +13,7 @@ use crate::allowed::Allowed;
 use crate::ask::{Asker, Expected, is_native};
 use crate::chance::Asked;
 use crate::compare::{self, Difference};
+use crate::effects;
 use crate::long_poll;
 use crate::row::{By, Row};
 use crate::seed::Seed;
@@ -48,7 +49,9 @@ pub fn main() -> ExitCode {
 fn run(wanted: &str) -> Result<usize> {
     let rows = selected(table::rows(), wanted);
     let polls = long_poll::CASES.iter().filter(|case| is_wanted(case.name, wanted)).collect::<Vec<_>>();
-    if rows.is_empty() && polls.is_empty() && !is_wanted(long_poll::COME_ONLINE, wanted) {
+    let writes = effects::cases().into_iter().filter(|case| is_wanted(&case.name, wanted)).collect::<Vec<_>>();
+    let nothing = rows.is_empty() && polls.is_empty() && writes.is_empty();
+    if nothing && !is_wanted(long_poll::COME_ONLINE, wanted) && !is_wanted(effects::CLAIMS, wanted) {
         return Ok(0);
     }
     let start = Instant::now();
@@ -73,6 +76,11 @@ fn run(wanted: &str) -> Result<usize> {
     if is_wanted(long_poll::COME_ONLINE, wanted) {
         let outcome = long_poll::come_online(&twin.stack, &mut twin.seed);
         failed += usize::from(!twin.report(long_poll::COME_ONLINE, outcome));
+    }
+    failed += twin.writes(&writes)?;
+    if is_wanted(effects::CLAIMS, wanted) {
+        let outcome = effects::claims(&twin.stack, &mut twin.seed);
+        failed += usize::from(!twin.report(effects::CLAIMS, outcome));
     }
     for (area, tally) in &twin.tally {
         println!("{area:<14} {:>4} passed {:>4} failed {:>4} passed on", tally.passed, tally.failed, tally.passed_on);
@@ -143,6 +151,21 @@ impl Twin {
             println!("  and {} more (MYELIN_TWIN_ALL=1 shows them)", lines.len() - shown);
         }
         false
+    }
+
+    /// In their order: one goes on where the one before it ended. The number of failures.
+    fn writes(&mut self, cases: &[effects::Case]) -> Result<usize> {
+        if cases.is_empty() {
+            return Ok(0);
+        }
+        effects::pair(&mut self.seed)?;
+        let mut lines = effects::Lines::listen(self.stack.redis_port(), "myelin.test")?;
+        let mut failed = 0;
+        for case in cases {
+            let outcome = effects::run(case, &self.stack, &mut self.seed, &mut lines);
+            failed += usize::from(!self.report(&case.name, outcome));
+        }
+        Ok(failed)
     }
 
     fn ask(&mut self, row: &Row) -> Result<Outcome> {

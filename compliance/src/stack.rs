@@ -91,6 +91,15 @@ impl Stack {
         Ok((stack, seed))
     }
 
+    /// What the database answers, as text.
+    pub fn query(&self, sql: &str) -> Result<String> {
+        self.synapse.postgres.query("synapse", sql)
+    }
+
+    pub fn redis_port(&self) -> u16 {
+        self.synapse.redis.port
+    }
+
     /// Waits until the counts of unread messages stand still. Python keeps what it counted before a rotation, though
     /// the same statement gives another number afterwards.
     pub fn wait_push_actions_rotated(&self) -> Result<()> {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::Seed;
 use crate::stack::{AS_TOKEN, expect_ok};
 
-const USERS: [&str; 14] = [
+const USERS: [&str; 19] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory", "nina", "locked",
-    "root",
+    "root", // These are in no room, and write: what they change is seen by nobody else.
+    "olga", "oscar", "otto", "paula", "peggy",
 ];
 
 impl Seed {
@@ -109,5 +110,18 @@ impl Seed {
             "signatures": {user: {format!("ed25519:{device}"): "x"}}}});
         let body = json!({"device_keys": device_keys, "one_time_keys": one_time, "fallback_keys": fallback});
         self.ask(name, "POST", "v3/keys/upload", &body).map(drop)
+    }
+
+    /// Somebody with two devices and a room of two messages, `<room:name>`, that carol is in as well.
+    pub(crate) fn newcomer(&mut self, name: &str) -> Result<()> {
+        self.register(name)?;
+        self.login(&format!("{name}2"), name)?;
+        let room = format!("room:{name}");
+        self.room(name, &room, &json!({"preset": "public_chat"}))?;
+        self.join(&room, &["carol"])?;
+        for event in ["first", "second"] {
+            self.say("carol", &room, event, event)?;
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /keys/query` and `GET /keys/changes`.
+//! `POST /keys/query` and `GET /keys/changes`; claims and uploads that are refused, or change nothing.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn changes(name: &str) -> Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    [queries(), bad_queries(), changed()].into_iter().flatten().collect()
+    [queries(), bad_queries(), changed(), claims(), uploads()].into_iter().flatten().collect()
 }
 
 fn queries() -> Vec<Row> {
@@ -70,6 +70,72 @@ fn bad_queries() -> Vec<Row> {
         body("nothing asked", b"{}"),
         body("not UTF-8", b"{\"device_keys\": {\"\xff\": []}}"),
         body("NaN", br#"{"device_keys": {}, "x": NaN}"#),
+    ]
+}
+
+fn claim(name: &str, keys: &Value) -> Row {
+    post(&format!("keys_claim/{name}"), "/_matrix/client/v3/keys/claim")
+        .by("bob")
+        .json(&json!({ "one_time_keys": keys }))
+}
+
+fn claims() -> Vec<Row> {
+    vec![
+        claim("nothing", &json!({})).has("/failures"),
+        claim("of nobody", &json!({"@nobody:myelin.test": {"D": "signed_curve25519"}})).has("/one_time_keys"),
+        claim("of an unknown device", &json!({"<@alice>": {"NONE": "signed_curve25519"}})),
+        claim("of another algorithm", &json!({"<@alice>": {"<device:alice>": "x"}})),
+        claim("no device", &json!({"<@alice>": {}})),
+        claim("body without it", &json!({})).json(&json!({})),
+        claim("of a strange user", &json!({"alice": {"D": "x"}})).status(400),
+        claim("of a user without a server", &json!({"@alice": {"D": "x"}})).status(400),
+        claim("of a remote user", &json!({"@remote:other.test": {"D": "x"}})).passed_on(),
+        claim("list", &json!([])).status(500).passed_on(),
+        claim("list of devices", &json!({"<@alice>": []})).status(500).passed_on(),
+        claim("odd timeout", &json!({})).query("timeout", "x").status(400),
+        claim("no JSON", &json!({})).body(b"{").status(400),
+        claim("array", &json!({})).body(b"[]").status(400),
+        claim("guest", &json!({})).by("guest"),
+        claim("nobody", &json!({})).token("x").status(401),
+    ]
+}
+
+fn upload(name: &str, body: &Value) -> Row {
+    post(&format!("keys_upload/{name}"), "/_matrix/client/v3/keys/upload").by("bob").json(body)
+}
+
+fn uploads() -> Vec<Row> {
+    let signed = |key: &str| json!({"key": key, "signatures": {"<@bob>": {"ed25519:<device:bob>": "x"}}});
+    let device = |user: &str, device: &str| json!({"device_keys": {"user_id": user, "device_id": device, "algorithms": [], "keys": {}, "signatures": {}}});
+    let odd = |name: &str, body: Value| upload(name, &body).status(400).passed_on();
+    vec![
+        upload("nothing", &json!({})).has("/one_time_key_counts"),
+        upload("null", &json!({"one_time_keys": null, "fallback_keys": null})),
+        upload("empty", &json!({"one_time_keys": {}, "fallback_keys": {}})),
+        upload("known keys", &json!({"one_time_keys": {"signed_curve25519:10": signed("one-time-1-0")}})),
+        upload("known id, other key", &json!({"one_time_keys": {"signed_curve25519:10": signed("other")}})).status(400),
+        upload("known id, text", &json!({"one_time_keys": {"signed_curve25519:10": "one-time-1-0"}})).status(400),
+        upload(
+            "too many",
+            &json!({"one_time_keys":
+            (0..501).map(|at| (format!("many:{at}"), json!("k"))).collect::<serde_json::Map<_, _>>()}),
+        )
+        .status(400),
+        upload("of another user", &device("<@alice>", "<device:bob>")).status(400),
+        upload("of another device", &device("<@bob>", "<device:bob2>")).status(400),
+        upload("of both", &device("<@alice>", "X")).status(400),
+        odd("no device", json!({"device_keys": null})),
+        odd("half a device", json!({"device_keys": {"user_id": "<@bob>"}})),
+        odd("no algorithm", json!({"one_time_keys": {"x": "k"}})),
+        odd("two colons", json!({"one_time_keys": {"x:y:z": "k"}})),
+        odd("number", json!({"one_time_keys": {"x:y": 5}})),
+        odd("unsigned", json!({"fallback_keys": {"x:y": {"key": "k"}}})),
+        odd("list", json!({"one_time_keys": []})).status(500),
+        upload("no JSON", &json!({})).body(b"{").status(400),
+        upload("array", &json!([])).status(400),
+        upload("nobody", &json!({})).token("x").status(401),
+        upload("guest", &json!({})).by("guest").status(0),
+        upload("puppet", &json!({})).by("bridge").query("user_id", "<@puppet>").status(400),
     ]
 }
 

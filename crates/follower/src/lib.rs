@@ -82,13 +82,26 @@ impl Follower {
     pub async fn run(mut self, mut incoming: Subscriber) {
         while let Some(next) = incoming.recv().await {
             match next {
-                Incoming::Connected => self.broadcast(),
+                Incoming::Connected => {
+                    self.announce();
+                    self.broadcast();
+                }
                 // What was missed shows when positions come again.
                 Incoming::Lost => {}
                 Incoming::Command(command) => self.dispatch(command),
             }
         }
         self.shared.writer.stop();
+    }
+
+    /// Where this process stands in the one stream that it may write: others count it among the writers then, and
+    /// fetch what they missed.
+    fn announce(&self) {
+        let instance: Arc<str> = self.shared.config.worker.name.as_str().into();
+        let known = self.shared.reader.position(StreamName::Caches, &instance);
+        let position = known.max(self.shared.storage.last_invalidation());
+        let stream = StreamName::Caches.as_str().to_owned();
+        self.shared.commands.send(&Command::Position { stream, instance, prev: position, new: position });
     }
 
     fn broadcast(&self) {
@@ -109,18 +122,20 @@ impl Follower {
             Command::Position { stream, instance, prev, new } => {
                 (stream, Arc::clone(&instance), Line::Position { instance, prev, new })
             }
+            Command::Replicate => return self.announce(),
             // The others concern writers, senders and the main process.
             _ => return,
         };
-        if *instance == *self.shared.config.worker.name {
-            return;
-        }
         let Ok(stream) = name.parse::<StreamName>() else {
             if self.warned.len() < MAX_WARNED && self.warned.insert(name.clone()) {
                 tracing::warn!("the stream {name:?} is not known and not followed");
             }
             return;
         };
+        // Its own rows count as any other's: what they name was forgotten before, but the position must move.
+        if *instance == *self.shared.config.worker.name && stream != StreamName::Caches {
+            return;
+        }
         if let Some(queue) = self.queues.get(&stream)
             && queue.try_send(line).is_err()
         {

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::{MatrixError, RoomToken, StreamToken};
+use myelin_replication::http::Repeat;
 use myelin_storage::state_deltas::MembershipDelta;
+use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
 use crate::sections::device_lists::Changes;
-use crate::{Handlers, Result};
+use crate::{Handlers, Result, now_ms};
+
+/// In characters.
+const MAX_DEVICE_DISPLAY_NAME_LEN: usize = 100;
 
 type Ids = HashSet<Arc<str>>;
 
@@ -28,6 +33,33 @@ impl Handlers {
             })
         };
         Ok(devices.into_iter().map(device).collect())
+    }
+
+    /// `update_device`: a new name, if one is given. Its owner's clients and those who share rooms learn of it.
+    pub async fn update_device(&self, user_id: &str, device_id: &str, display_name: Option<&str>) -> Result<()> {
+        if display_name.is_some_and(|name| name.chars().count() > MAX_DEVICE_DISPLAY_NAME_LEN) {
+            let error = format!("Device display name is too long (max {MAX_DEVICE_DISPLAY_NAME_LEN})");
+            return Err(MatrixError::new(400, "M_TOO_LARGE", error));
+        }
+        if let Some(name) = display_name
+            && !self.storage.update_device(user_id, device_id, name, now_ms()).await?
+        {
+            return Err(MatrixError::not_found("Not found"));
+        }
+        self.notify_device_update(user_id, device_id).await
+    }
+
+    /// `notify_device_update`
+    pub(crate) async fn notify_device_update(&self, user_id: &str, device_id: &str) -> Result<()> {
+        let body = json!({ "device_ids": [device_id] });
+        self.ask_device_list_writer("notify_device_update", user_id, &body).await
+    }
+
+    /// Any of the writers of device lists.
+    pub(crate) async fn ask_device_list_writer(&self, name: &str, user_id: &str, body: &Value) -> Result<()> {
+        let writers = &self.config.worker.stream_writers.device_lists;
+        let writer = writers.choose(&mut rand::rng()).ok_or_else(|| MatrixError::internal("no writer of devices"))?;
+        self.ask_writer(writer, name, &[user_id], Repeat::Harmless, body).await.map(drop)
     }
 
     /// `get_user_ids_changed`: since a token that is no page of a room's history.

@@ -3,26 +3,31 @@
 //! Architecture invariant: no axum types here, and no SQL.
 
 pub mod account;
-mod account_data;
+pub mod account_data;
 pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
 mod devices;
 mod directory;
+mod e2e_claim;
 pub mod e2e_keys;
-mod e2e_room_keys;
+pub mod e2e_room_keys;
+pub mod e2e_upload;
 pub mod event_json;
 pub mod federation;
 pub mod filter;
 pub mod filtering;
 mod invite_rules;
 pub mod keyring;
+mod linearizer;
 mod notifications;
 pub mod pagination;
 mod presence_duty;
+mod presence_set;
 pub mod profile;
 mod python_text;
 pub mod ratelimiting;
+mod read_marker;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
@@ -41,6 +46,8 @@ mod user_directory;
 pub mod versions;
 pub mod visibility;
 pub mod voip;
+mod worker_lock;
+mod writers;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -78,9 +85,16 @@ pub struct Handlers {
     /// Our own keys.
     pub keyring: keyring::Keyring,
     local_keys: server_keys::LocalKeys,
+    marked_as_up: federation::authenticator::MarkedAsUp,
     /// `rc_federation`
     pub federation_requests: federation::ratelimit::FederationRatelimiter,
     presence_duty: Arc<PresenceDuty>,
+    /// `rc_presence.per_user`, of those who set their presence by a request for that.
+    presence_updates: ratelimiting::Ratelimiter,
+    read_markers: linearizer::Linearizer,
+    room_key_uploads: linearizer::Linearizer,
+    worker_locks: linearizer::Linearizer,
+    http: Client,
     commands: Commands,
     /// `/versions` of users without features of their own.
     common_versions: String,
@@ -94,10 +108,16 @@ impl Handlers {
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
+            presence_duty: Arc::new(PresenceDuty::new(&config, http.clone(), commands.clone())),
+            presence_updates: ratelimiting::Ratelimiter::new(config.server.presence.per_user_rate),
+            read_markers: linearizer::Linearizer::default(),
+            room_key_uploads: linearizer::Linearizer::default(),
+            worker_locks: linearizer::Linearizer::default(),
+            http,
             keyring: keyring::Keyring::new(&config.federation.keys),
             local_keys: server_keys::LocalKeys::default(),
+            marked_as_up: federation::authenticator::MarkedAsUp::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
-            presence_duty: Arc::new(PresenceDuty::new(&config, http, commands.clone())),
             commands,
             common_versions: versions::versions(&config, &[]),
             config,
@@ -146,8 +166,9 @@ impl Handlers {
         Ok(limit.is_some_and(|messages_per_second| messages_per_second == 0))
     }
 
-    /// What other processes must hear from this one: who syncs, and who was seen. Until `stop`.
+    /// What other processes must hear from this one: what became stale, who syncs, and who was seen. Until `stop`.
     pub async fn tell_others(&self, stop: CancellationToken) {
+        self.tell_of_invalidations();
         let (seen, mut told) = mpsc::channel(SEEN);
         self.on_user_seen(seen);
         let forward = async {

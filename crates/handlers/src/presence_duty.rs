@@ -125,6 +125,18 @@ impl PresenceDuty {
         self.settings.sync_online_timeout.min(self.settings.last_active_granularity) * 5 / 6
     }
 
+    /// What the user sets is no sync: the next one is told of again.
+    pub fn forget_told(&self, requester: &Requester) {
+        self.state().told.remove(&(Arc::clone(&requester.user_id), requester.device_id.clone()));
+    }
+
+    /// Whether the writer must be told that the user does something, which is then remembered as done. Who was
+    /// lately said to be online cannot have gone idle since.
+    pub fn must_bump(&self, requester: &Requester) -> bool {
+        let device: Device = (Arc::clone(&requester.user_id), requester.device_id.clone());
+        self.settings.tracked && self.state().is_news(&device, "online", elapsed_ms(), self.relay_interval_ms())
+    }
+
     /// Whether the writer knows. The sync waits a little, and is answered also when this fails. Goes on when the
     /// client goes away.
     async fn tell(self: &Arc<Self>, device: &Device, presence: &str, now: i64) -> bool {

@@ -1,9 +1,13 @@
-//! Profiles of local users. Answers to the reads in `synapse/handlers/profile.py` and `synapse/rest/client/profile.py`.
+//! Profiles of local users. Answers to `synapse/handlers/profile.py` and `synapse/rest/client/profile.py`.
 
 use std::sync::Arc;
 
 use myelin_model::{MatrixError, Requester};
+use myelin_replication::http::Repeat;
 use myelin_storage::profile::Profile;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::{Handlers, Result};
 
@@ -11,6 +15,18 @@ use crate::{Handlers, Result};
 const MAX_CUSTOM_FIELD_LEN: usize = 255;
 const DISPLAYNAME: &str = "displayname";
 const AVATAR_URL: &str = "avatar_url";
+
+/// For the writer of profiles; values stay as the client wrote them.
+#[derive(Serialize)]
+struct ProfileChange<'a> {
+    requester: &'a str,
+    field_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_value: Option<&'a RawValue>,
+    by_admin: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    propagate: Option<bool>,
+}
 
 /// What a profile field may be called.
 pub fn check_field_name(name: &str) -> Result<()> {
@@ -67,6 +83,60 @@ impl Handlers {
             return Err(no_profile());
         }
         serde_json::to_string(&profile).map_err(MatrixError::internal)
+    }
+
+    /// Who is suspended may not.
+    pub async fn check_may_change_profile(&self, requester: &Requester) -> Result<()> {
+        if self.storage.get_user_by_id(&requester.user_id).await?.is_some_and(|user| user.suspended) {
+            let error = "Updating profile while account is suspended is not allowed.";
+            return Err(MatrixError::new(403, "M_USER_SUSPENDED", error));
+        }
+        Ok(())
+    }
+
+    /// `dispatch_set_profile_field`: the first writer of events does it, and looks at what is asked.
+    /// `propagate`: to the user's memberships.
+    pub async fn set_profile_field(
+        &self,
+        requester: &Requester,
+        target: &str,
+        field_name: &str,
+        new_value: &RawValue,
+        propagate: bool,
+    ) -> Result<()> {
+        let by_admin = self.is_server_admin(requester).await?;
+        let change = ProfileChange {
+            requester: &requester.user_id,
+            field_name,
+            new_value: Some(new_value),
+            by_admin,
+            propagate: Some(propagate),
+        };
+        self.ask_profile_writer("profile_set_field", target, &change).await
+    }
+
+    /// Name and avatar become empty, another field is taken away (`dispatch_delete_profile_field`).
+    pub async fn delete_profile_field(
+        &self,
+        requester: &Requester,
+        target: &str,
+        field_name: &str,
+        propagate: bool,
+    ) -> Result<()> {
+        if matches!(field_name, DISPLAYNAME | AVATAR_URL) {
+            let empty: &RawValue = serde_json::from_str("\"\"").map_err(MatrixError::internal)?;
+            return self.set_profile_field(requester, target, field_name, empty, propagate).await;
+        }
+        let by_admin = self.is_server_admin(requester).await?;
+        let requester = &requester.user_id;
+        let change = ProfileChange { requester, field_name, new_value: None, by_admin, propagate: None };
+        self.ask_profile_writer("profile_delete_field", target, &change).await
+    }
+
+    async fn ask_profile_writer(&self, name: &str, target: &str, change: &ProfileChange<'_>) -> Result<()> {
+        let writer = self.config.worker.stream_writers.events.first();
+        let writer = writer.ok_or_else(|| MatrixError::internal("no writer of events"))?;
+        self.ask_writer(writer, name, &[target], Repeat::Harmless, change).await.map(drop)
     }
 
     /// `on_profile_query`, of a user of this server: what another server may know, in a JSON object.

@@ -154,3 +154,44 @@ fn words(line: &str) -> Vec<&str> {
     }
     words
 }
+/// A JSON text as `json_encoder` writes what it reads there: no white space, ASCII alone, keys in their order.
+pub fn compact_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        if !in_string {
+            if !c.is_ascii_whitespace() {
+                out.push(c);
+            }
+            in_string = c == '"';
+            continue;
+        }
+        if c == '/' && escaped {
+            out.pop();
+        }
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+        in_string = c != '"' || escaped;
+        escaped = c == '\\' && !escaped;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_texts() {
+        assert_eq!(
+            compact_json(r#" { "z" : [ 1.50 , " a\"\\" ], "é😀\/": null } "#),
+            r#"{"z":[1.50," a\"\\"],"\u00e9\ud83d\ude00/":null}"#
+        );
+    }
+}

@@ -239,6 +239,14 @@ impl Reader {
         tokio::time::timeout(limit, reached).await.is_ok_and(|reached| reached.is_ok())
     }
 
+    /// Whether `instance` stands at `position` of a stream within `limit`; all of it is known here then.
+    pub async fn wait_for_position(&self, stream: StreamName, instance: &str, position: i64, limit: Duration) -> bool {
+        // The token is sent anew whenever any position has moved.
+        let mut moved = self.shared.token.subscribe();
+        let reached = moved.wait_for(|_| self.position(stream, instance) >= position);
+        tokio::time::timeout(limit, reached).await.is_ok_and(|reached| reached.is_ok())
+    }
+
     /// Whether `entity` may have changed after `since`: "no" is certain, "yes" may be caution.
     pub fn may_have_changed(&self, what: Changed, entity: &str, since: i64) -> bool {
         let state = self.shared.state();

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use myelin_config::{Config, InstanceLocation};
 use myelin_model::{MatrixError, StreamName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::connector::{Connector, Versions, base_uri, connector, describe};
@@ -140,14 +140,15 @@ impl Client {
         name: &str,
         path_args: &[&str],
         repeat: Repeat,
-        body: &Value,
+        body: &(impl Serialize + Sync),
     ) -> Result<Value, HttpError> {
+        let body = serde_json::to_vec(body).map_err(|error| bad_answer(instance, &error))?;
         let id = transaction_id();
         let mut args = path_args.to_vec();
         if repeat == Repeat::ById {
             args.push(&id);
         }
-        self.request(instance, Method::POST, &path(name, &args), Bytes::from(body.to_string())).await
+        self.request(instance, Method::POST, &path(name, &args), Bytes::from(body)).await
     }
 
     /// Tries until the process answers, within the bounds of `RETRY_FOR` and `TIMEOUTS`.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use myelin_model::MatrixError;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::call::Refusal;
@@ -43,7 +44,13 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, MatrixError> {
     }
 }
 
-/// The same of another server's body, which may be nested deeper than is read here; Synapse reads hundreds of levels.
+/// The same, as it was written: what is kept for a client keeps the order of its keys.
+pub fn json_object_text(body: &[u8]) -> Result<&RawValue, Refusal> {
+    json_object_or_deep(body)?;
+    Ok(serde_json::from_slice(body).map_err(|_| MatrixError::not_json("Content not JSON."))?)
+}
+
+/// `parse_json_object_from_request` of a body that may be nested deeper than is read here; Synapse reads hundreds of levels.
 pub fn json_object_or_deep(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     json_object(body).map_err(|error| {
         let deep =

@@ -3,13 +3,15 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use myelin_handlers::auth::{AuthOptions, Credentials};
 use myelin_handlers::usage::Usage;
 use myelin_model::{MatrixError, Requester};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 use crate::body;
 use crate::query::Query;
@@ -19,6 +21,16 @@ use crate::token;
 
 /// A row of the table of routes names one of these per method that is served here.
 pub type Endpoint = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
+
+/// For what changes something: it is done to the end though the client goes away, as in Synapse.
+pub fn to_the_end<F>(call: Call, endpoint: fn(Call) -> F) -> BoxFuture<'static, Result<Answer, Refusal>>
+where
+    F: Future<Output = Result<Answer, Refusal>> + Send + 'static,
+{
+    let usage = Arc::clone(&call.notes.usage);
+    let work = async move { usage.charge(endpoint(call)).await }.in_current_span();
+    async move { tokio::spawn(work).await.unwrap_or_else(|error| Err(MatrixError::internal(error).into())) }.boxed()
+}
 
 /// One request, authenticated by the endpoint itself if its route asks for it.
 pub struct Call {
@@ -38,6 +50,11 @@ impl Call {
     /// The body, which must be a JSON object.
     pub fn json_object(&self) -> Result<Map<String, Value>, MatrixError> {
         body::json_object(&self.body)
+    }
+
+    /// The body as it was written, which must be a JSON object.
+    pub fn json_object_text(&self) -> Result<&RawValue, Refusal> {
+        body::json_object_text(&self.body)
     }
 
     /// Who is asking: `get_user_by_req`. Whether there is a token at all comes before what else is wrong.

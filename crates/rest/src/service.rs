@@ -196,7 +196,7 @@ impl Asked<'_> {
         {
             return self.native(endpoint, index, request).await;
         }
-        // Myelin writes no stream, so that nobody has a reason to call it; the fallback must not be reached this way.
+        // Nobody is told to call it (it answers for no stream); the fallback must not be reached this way.
         let replication = path.starts_with("/_synapse/replication");
         match &self.site.app().upstream {
             Some(upstream) if self.site.0.mounts.passes_on() && !replication => upstream.forward(request).await,

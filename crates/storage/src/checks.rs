@@ -219,7 +219,8 @@ async fn missing_sequences(pool: &PgPool, names: &[&str], rights: &[&str]) -> Re
     let rows: Vec<(String, String, bool)> = sqlx::query_as(
         "SELECT w.name, w.needed, to_regclass(w.name) IS NOT NULL
          FROM unnest($1::text[], $2::text[]) AS w(name, needed)
-         WHERE NOT COALESCE(has_sequence_privilege(to_regclass(w.name), w.needed), FALSE)",
+         WHERE NOT COALESCE((SELECT bool_and(has_sequence_privilege(to_regclass(w.name), trim(r)))
+             FROM unnest(string_to_array(w.needed, ',')) AS r), FALSE)",
     )
     .bind(names)
     .bind(rights)

@@ -54,4 +54,21 @@ impl Storage {
         };
         self.accounts().devices.get_or_load((Arc::from(user_id), Arc::from(device_id)), load).await
     }
+
+    /// `update_device`: a new name for a device that is not hidden; whether there is such a one.
+    pub async fn update_device(
+        &self,
+        user_id: &str,
+        device_id: &str,
+        display_name: &str,
+        now_ms: i64,
+    ) -> Result<bool, StorageError> {
+        let sql = "UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2 AND hidden = FALSE";
+        let done = sqlx::query(sql).bind(user_id).bind(device_id).bind(display_name).execute(self.pool()).await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.invalidate_and_tell("get_device", &[user_id, device_id], now_ms).await?;
+        Ok(true)
+    }
 }

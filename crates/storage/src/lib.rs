@@ -15,6 +15,7 @@ pub mod devices;
 pub mod directory;
 pub mod e2e_device_keys;
 pub mod e2e_room_keys;
+pub mod e2e_upload;
 pub mod end_to_end_keys;
 mod error;
 pub mod event_cache;
@@ -26,7 +27,9 @@ mod filtering;
 mod health;
 mod id_generators;
 mod instance_map;
+mod invalidations;
 pub mod keys;
+mod locks;
 mod metrics;
 mod monthly_active_users;
 mod openid;
@@ -69,6 +72,7 @@ use metrics::{StorageMetrics, Timed};
 
 pub use error::StorageError;
 pub use events_worker::{GetEvents, RedactBehaviour};
+pub use invalidations::Invalidation;
 pub use myelin_caches::usage;
 pub use pool::CacheSizes;
 pub use replication::StreamUpdates;
@@ -105,6 +109,7 @@ struct Inner {
     room_reads: Arc<room_reads::RoomReads>,
     users: user_caches::UserCaches,
     accounts: auth_caches::AuthCaches,
+    invalidations: invalidations::Invalidations,
     server_keys: keys::ServerKeys,
     retry_timings: transactions::RetryTimingsOf,
 }
@@ -135,6 +140,7 @@ impl Storage {
             room_reads: room_reads::RoomReads::new(&sizes, &registry),
             users: user_caches::UserCaches::new(&sizes, &registry),
             accounts: auth_caches::AuthCaches::new(&sizes, &registry),
+            invalidations: invalidations::Invalidations::new(&config.worker.name),
             server_keys: keys::server_keys(&sizes, &registry),
             retry_timings: transactions::retry_timings(&sizes, &registry),
             registry,

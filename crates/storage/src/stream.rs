@@ -368,6 +368,16 @@ impl Storage {
         Ok(row.map(|(instance, stream)| EventPosition { instance: instance_or_master(instance), stream }))
     }
 
+    /// `get_event_ordering`: depth and stream position, of an event of that room.
+    pub async fn get_event_ordering(&self, event_id: &str, room_id: &str) -> Result<Option<(i64, i64)>, StorageError> {
+        sqlx::query_as("SELECT topological_ordering, stream_ordering FROM events WHERE event_id = $1 AND room_id = $2")
+            .bind(event_id)
+            .bind(room_id)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(StorageError::from)
+    }
+
     /// `check_if_events_in_current_state`.
     pub async fn events_in_current_state(&self, event_ids: &[Arc<str>]) -> Result<HashSet<Arc<str>>, StorageError> {
         let load = |storage: Self, event_ids: Vec<Arc<str>>| async move {

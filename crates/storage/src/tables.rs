@@ -41,7 +41,7 @@ pub struct Table {
 #[serde(deny_unknown_fields)]
 pub struct Sequence {
     pub reason: String,
-    /// `SELECT` to look at it, `USAGE` to take numbers.
+    /// `SELECT` to look at it, `USAGE` to take numbers, or both with a comma between them.
     pub right: String,
 }
 

@@ -1,5 +1,6 @@
 //! What users keep for themselves. Answers to `synapse/rest/client/account_data.py`, `tags.py` and `push_rule.py`.
 
+use myelin_handlers::account_data::check_can_set_account_data_type;
 use myelin_handlers::auth::AuthOptions;
 use myelin_model::identifiers::is_valid_room_id;
 use myelin_model::{MatrixError, Requester};
@@ -7,18 +8,73 @@ use serde_json::{Value, json};
 
 use crate::call::{Answer, Call, Refusal};
 
-/// Of one's own alone; `what` as the error names it.
+/// Of one's own alone; `what` is refused with others', as the error says it.
 async fn owner(call: &Call, what: &str) -> Result<Requester, MatrixError> {
     let requester = call.requester(AuthOptions::default()).await?;
     if &*requester.user_id != call.parameters.get("user_id") {
-        return Err(MatrixError::forbidden(format!("Cannot get {what} for other users.")));
+        return Err(MatrixError::forbidden(format!("Cannot {what} for other users.")));
     }
     Ok(requester)
 }
 
+fn check_room_id(room_id: &str) -> Result<(), MatrixError> {
+    if is_valid_room_id(room_id) {
+        return Ok(());
+    }
+    Err(MatrixError::invalid_param(format!("{room_id} is not a valid room ID")))
+}
+
+/// The room of the path, if it has one, and the type of what is to be written.
+fn writable(call: &Call) -> Result<(Option<&str>, &str), MatrixError> {
+    let (room_id, kind) = (call.parameters.optional("room_id"), call.parameters.get("account_data_type"));
+    if let Some(room_id) = room_id {
+        check_room_id(room_id)?;
+    }
+    check_can_set_account_data_type(kind)?;
+    Ok((room_id, kind))
+}
+
+/// `PUT /user/{user_id}[/rooms/{room_id}]/account_data/{account_data_type}`
+pub async fn set(call: Call) -> Result<Answer, Refusal> {
+    let requester = owner(&call, "add account data").await?;
+    let (room_id, kind) = writable(&call)?;
+    let content = call.json_object_text()?;
+    call.app.handlers.add_account_data(&requester.user_id, room_id, kind, content).await?;
+    Ok(Answer::value(&json!({})))
+}
+
+/// `DELETE /org.matrix.msc3391/user/{user_id}[/rooms/{room_id}]/account_data/{account_data_type}`
+pub async fn remove(call: Call) -> Result<Answer, Refusal> {
+    if !call.app.handlers.config.server.experimental.msc3391 {
+        return Err(MatrixError::unrecognized(404).into());
+    }
+    let requester = owner(&call, "delete account data").await?;
+    let (room_id, kind) = writable(&call)?;
+    call.app.handlers.remove_account_data(&requester.user_id, room_id, kind).await?;
+    Ok(Answer::value(&json!({})))
+}
+
+/// `PUT /user/{user_id}/rooms/{room_id}/tags/{tag}`
+pub async fn add_tag(call: Call) -> Result<Answer, Refusal> {
+    let requester = owner(&call, "add tags").await?;
+    let (room_id, tag) = (call.parameters.get("room_id"), call.parameters.get("tag"));
+    let handlers = &call.app.handlers;
+    handlers.check_tag(&requester.user_id, room_id, tag).await?;
+    handlers.add_tag(&requester.user_id, room_id, tag, call.json_object_text()?).await?;
+    Ok(Answer::value(&json!({})))
+}
+
+/// `DELETE /user/{user_id}/rooms/{room_id}/tags/{tag}`
+pub async fn remove_tag(call: Call) -> Result<Answer, Refusal> {
+    let requester = owner(&call, "add tags").await?;
+    let (room_id, tag) = (call.parameters.get("room_id"), call.parameters.get("tag"));
+    call.app.handlers.remove_tag(&requester.user_id, room_id, tag).await?;
+    Ok(Answer::value(&json!({})))
+}
+
 /// `GET /user/{user_id}/account_data/{account_data_type}`
 pub async fn global(call: Call) -> Result<Answer, Refusal> {
-    let requester = owner(&call, "account data").await?;
+    let requester = owner(&call, "get account data").await?;
     let kind = call.parameters.get("account_data_type");
     let found = call.app.handlers.global_account_data(&requester.user_id, kind).await?;
     Ok(Answer::json(found.ok_or_else(|| MatrixError::not_found("Account data not found"))?))
@@ -26,18 +82,16 @@ pub async fn global(call: Call) -> Result<Answer, Refusal> {
 
 /// `GET /user/{user_id}/rooms/{room_id}/account_data/{account_data_type}`
 pub async fn room(call: Call) -> Result<Answer, Refusal> {
-    let requester = owner(&call, "account data").await?;
+    let requester = owner(&call, "get account data").await?;
     let (room_id, kind) = (call.parameters.get("room_id"), call.parameters.get("account_data_type"));
-    if !is_valid_room_id(room_id) {
-        return Err(MatrixError::invalid_param(format!("{room_id} is not a valid room ID")).into());
-    }
+    check_room_id(room_id)?;
     let found = call.app.handlers.room_account_data(&requester.user_id, room_id, kind).await?;
     Ok(Answer::json(found.ok_or_else(|| MatrixError::not_found("Room account data not found"))?))
 }
 
 /// `GET /user/{user_id}/rooms/{room_id}/tags`
 pub async fn tags(call: Call) -> Result<Answer, Refusal> {
-    let requester = owner(&call, "tags").await?;
+    let requester = owner(&call, "get tags").await?;
     let room_id = call.parameters.get("room_id");
     Ok(Answer::json(call.app.handlers.room_tags(&requester.user_id, room_id).await?))
 }

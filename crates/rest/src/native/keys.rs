@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use myelin_handlers::auth::AuthOptions;
 use myelin_handlers::e2e_keys::DeviceQuery;
+use myelin_handlers::e2e_upload::KeyUpload;
 use myelin_model::MatrixError;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::call::{Answer, Call, Refusal};
 
@@ -47,4 +48,24 @@ pub async fn changes(call: Call) -> Result<Answer, Refusal> {
     call.query.string("to")?;
     let from = call.app.handlers.parse_stream_token(from).await?;
     Ok(Answer::value(&call.app.handlers.get_user_ids_changed(&requester.user_id, &from).await?))
+}
+
+/// `POST /keys/claim`
+pub async fn claim(call: Call) -> Result<Answer, Refusal> {
+    call.requester(AuthOptions::GUESTS).await?;
+    call.query.integer("timeout")?;
+    let query = call.json_object()?.remove("one_time_keys").unwrap_or_else(|| json!({}));
+    let query = serde_json::from_value(query).map_err(|_| Refusal::PassOn("odd keys are claimed"))?;
+    let claimed = call.app.handlers.claim_one_time_keys(query).await?;
+    claimed.map(Answer::json).ok_or(Refusal::PassOn("others have keys of these users"))
+}
+
+/// `POST /keys/upload`
+pub async fn upload(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::GUESTS).await?;
+    let body: Option<KeyUpload<'_>> = serde_json::from_str(call.json_object_text()?.get()).ok();
+    let keys = body.and_then(|body| body.check());
+    let keys = keys.ok_or(Refusal::PassOn("keys that are not as they should be"))?;
+    let counts = call.app.handlers.upload_keys_for_user(&requester, keys).await?;
+    counts.as_ref().map(Answer::value).ok_or(Refusal::PassOn("the device must be made"))
 }

@@ -15,6 +15,7 @@ pub mod pagination;
 pub mod password_policy;
 pub mod presence;
 pub mod profile;
+pub mod read_marker;
 pub mod room_directory;
 pub mod room_keys;
 pub mod rooms;

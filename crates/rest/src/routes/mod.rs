@@ -43,6 +43,8 @@ pub struct Route {
     pub modular: bool,
     get: Option<Served>,
     post: Option<Served>,
+    put: Option<Served>,
+    delete: Option<Served>,
 }
 
 /// Who answers a method of a route here.
@@ -56,7 +58,7 @@ pub enum Served {
 
 impl Route {
     const fn of(resource: Resource, methods: &'static str, pattern: &'static str, servlet: &'static str) -> Self {
-        Self { methods, pattern, servlet, resource, modular: true, get: None, post: None }
+        Self { methods, pattern, servlet, resource, modular: true, get: None, post: None, put: None, delete: None }
     }
 
     const fn get(mut self, endpoint: Endpoint) -> Self {
@@ -79,6 +81,16 @@ impl Route {
         self
     }
 
+    const fn put(mut self, endpoint: Endpoint) -> Self {
+        self.put = Some(Served::Open(endpoint));
+        self
+    }
+
+    const fn delete(mut self, endpoint: Endpoint) -> Self {
+        self.delete = Some(Served::Open(endpoint));
+        self
+    }
+
     /// No callback of a module has a say in this answer.
     const fn not_modular(mut self) -> Self {
         self.modular = false;
@@ -94,6 +106,8 @@ impl Route {
         match as_get(method) {
             "GET" => self.get,
             "POST" => self.post,
+            "PUT" => self.put,
+            "DELETE" => self.delete,
             _ => None,
         }
     }
@@ -199,7 +213,8 @@ struct Row {
 
 impl Row {
     fn new(route: &'static Route, text: &str) -> Result<Self, regex::Error> {
-        let asked_for = (route.get.is_some() || route.post.is_some()) && text.contains("(?P<");
+        let native = [route.get, route.post, route.put, route.delete].iter().any(Option::is_some);
+        let asked_for = native && text.contains("(?P<");
         Ok(Self { route, regex: asked_for.then(|| Regex::new(text)).transpose()? })
     }
 }
