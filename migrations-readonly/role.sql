@@ -14,10 +14,12 @@ SELECT format('GRANT SELECT (account_data_type, content, stream_id, user_id) ON 
 SELECT format('GRANT SELECT (expiration_ts_ms, user_id) ON account_validity TO %I', :'role') WHERE to_regclass('account_validity') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (file, version) ON applied_schema_deltas TO %I', :'role') WHERE to_regclass('applied_schema_deltas') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (appservice_id, network_id, room_id) ON appservice_room_list TO %I', :'role') WHERE to_regclass('appservice_room_list') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (room_id) ON blocked_rooms TO %I', :'role') WHERE to_regclass('blocked_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (cache_func, instance_name, invalidation_ts, keys, stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (cache_func, instance_name, invalidation_ts, keys, stream_id) ON cache_invalidation_stream_by_instance TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_by_instance') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, prev_event_id, room_id, state_key, stream_id, type) ON current_state_delta_stream TO %I', :'role') WHERE to_regclass('current_state_delta_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_id, state_key, type) ON current_state_events TO %I', :'role') WHERE to_regclass('current_state_events') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (content, delay, delay_id, event_type, is_processed, room_id, send_ts, state_key, user_localpart) ON delayed_events TO %I', :'role') WHERE to_regclass('delayed_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON deleted_pushers TO %I', :'role') WHERE to_regclass('deleted_pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (destination, failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
@@ -55,6 +57,7 @@ SELECT format('GRANT SELECT (algorithm, auth_data, deleted, etag, user_id, versi
 SELECT format('GRANT INSERT (algorithm, auth_data, user_id, version) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (auth_data, deleted, etag) ON e2e_room_keys_versions TO %I', :'role') WHERE to_regclass('e2e_room_keys_versions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON erased_users TO %I', :'role') WHERE to_regclass('erased_users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (auth_id, event_id) ON event_auth TO %I', :'role') WHERE to_regclass('event_auth') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, room_id) ON event_backward_extremities TO %I', :'role') WHERE to_regclass('event_backward_extremities') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, is_state, prev_event_id) ON event_edges TO %I', :'role') WHERE to_regclass('event_edges') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, last_attempt_ts, num_attempts, room_id) ON event_failed_pull_attempts TO %I', :'role') WHERE to_regclass('event_failed_pull_attempts') IS NOT NULL \gexec
@@ -65,8 +68,9 @@ SELECT format('GRANT SELECT (actions, event_id, highlight, notif, profile_tag, r
 SELECT format('GRANT SELECT (last_receipt_stream_ordering, notif_count, room_id, stream_ordering, thread_id, unread_count, user_id) ON event_push_summary TO %I', :'role') WHERE to_regclass('event_push_summary') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_ordering) ON event_push_summary_stream_ordering TO %I', :'role') WHERE to_regclass('event_push_summary_stream_ordering') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, relates_to_id, relation_type) ON event_relations TO %I', :'role') WHERE to_regclass('event_relations') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (event_id, key, origin_server_ts, room_id, stream_ordering, vector) ON event_search TO %I', :'role') WHERE to_regclass('event_search') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_group) ON event_to_state_groups TO %I', :'role') WHERE to_regclass('event_to_state_groups') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (contains_url, event_id, instance_name, origin_server_ts, outlier, received_ts, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (contains_url, depth, event_id, instance_name, origin_server_ts, outlier, received_ts, room_id, sender, state_key, stream_ordering, topological_ordering, type) ON events TO %I', :'role') WHERE to_regclass('events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, event_stream_ordering, instance_name) ON ex_outlier_stream TO %I', :'role') WHERE to_regclass('ex_outlier_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (ignored_user_id, ignorer_user_id) ON ignored_users TO %I', :'role') WHERE to_regclass('ignored_users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_id, instance_name) ON instance_map TO %I', :'role') WHERE to_regclass('instance_map') IS NOT NULL \gexec
@@ -88,6 +92,7 @@ SELECT format('GRANT SELECT (stream_id) ON quarantined_media_changes TO %I', :'r
 SELECT format('GRANT SELECT (messages_per_second, user_id) ON ratelimit_override TO %I', :'role') WHERE to_regclass('ratelimit_override') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (data, event_id, event_stream_ordering, instance_name, receipt_type, room_id, stream_id, thread_id, user_id) ON receipts_linearized TO %I', :'role') WHERE to_regclass('receipts_linearized') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, recheck, redacts) ON redactions TO %I', :'role') WHERE to_regclass('redactions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (completed, expiry_time, pending, token, uses_allowed) ON registration_tokens TO %I', :'role') WHERE to_regclass('registration_tokens') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, reason) ON rejections TO %I', :'role') WHERE to_regclass('rejections') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (account_data_type, content, room_id, stream_id, user_id) ON room_account_data TO %I', :'role') WHERE to_regclass('room_account_data') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_alias, server) ON room_alias_servers TO %I', :'role') WHERE to_regclass('room_alias_servers') IS NOT NULL \gexec
@@ -95,11 +100,11 @@ SELECT format('GRANT SELECT (room_alias, room_id) ON room_aliases TO %I', :'role
 SELECT format('GRANT SELECT (redact_end_ordering, redacting_event_id, room_id, user_id) ON room_ban_redactions TO %I', :'role') WHERE to_regclass('room_ban_redactions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (avatar_url, display_name, event_id, forgotten, membership, room_id, user_id) ON room_memberships TO %I', :'role') WHERE to_regclass('room_memberships') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, max_lifetime, room_id) ON room_retention TO %I', :'role') WHERE to_regclass('room_retention') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (joined_members, room_id) ON room_stats_current TO %I', :'role') WHERE to_regclass('room_stats_current') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (avatar, canonical_alias, encryption, guest_access, history_visibility, join_rules, name, room_id, room_type, topic) ON room_stats_state TO %I', :'role') WHERE to_regclass('room_stats_state') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (current_state_events, joined_members, local_users_in_room, room_id) ON room_stats_current TO %I', :'role') WHERE to_regclass('room_stats_current') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (avatar, canonical_alias, encryption, guest_access, history_visibility, is_federatable, join_rules, name, room_id, room_type, topic) ON room_stats_state TO %I', :'role') WHERE to_regclass('room_stats_state') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (content, room_id, tag, user_id) ON room_tags TO %I', :'role') WHERE to_regclass('room_tags') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, stream_id, user_id) ON room_tags_revisions TO %I', :'role') WHERE to_regclass('room_tags_revisions') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (is_public, room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (creator, is_public, room_id, room_version) ON rooms TO %I', :'role') WHERE to_regclass('rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (compat_version) ON schema_compat_version TO %I', :'role') WHERE to_regclass('schema_compat_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE to_regclass('schema_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
@@ -110,18 +115,20 @@ SELECT format('GRANT SELECT (prev_state_group, state_group) ON state_group_edges
 SELECT format('GRANT SELECT (event_id, state_group, state_key, type) ON state_groups_state TO %I', :'role') WHERE to_regclass('state_groups_state') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, expires_at, instance_name, room_id, stream_id) ON sticky_events TO %I', :'role') WHERE to_regclass('sticky_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, stream_name) ON stream_positions TO %I', :'role') WHERE to_regclass('stream_positions') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (event_id, room_id, stream_id, user_id) ON thread_subscriptions TO %I', :'role') WHERE to_regclass('thread_subscriptions') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (automatic, event_id, room_id, stream_id, subscribed, user_id) ON thread_subscriptions TO %I', :'role') WHERE to_regclass('thread_subscriptions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (room_id, stream_ordering, thread_id, topological_ordering) ON threads TO %I', :'role') WHERE to_regclass('threads') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, room_id, stream_ordering) ON timeline_gaps TO %I', :'role') WHERE to_regclass('timeline_gaps') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, instance_name, rejection_status_changed, stream_id) ON un_partial_stated_event_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_event_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, room_id, stream_id) ON un_partial_stated_room_stream TO %I', :'role') WHERE to_regclass('un_partial_stated_room_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (avatar_url, display_name, user_id) ON user_directory TO %I', :'role') WHERE to_regclass('user_directory') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id, vector) ON user_directory_search TO %I', :'role') WHERE to_regclass('user_directory_search') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (auth_provider, external_id, user_id) ON user_external_ids TO %I', :'role') WHERE to_regclass('user_external_ids') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (filter_id, filter_json, full_user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (filter_id, filter_json, full_user_id, user_id) ON user_filters TO %I', :'role') WHERE to_regclass('user_filters') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (last_seen, user_id) ON user_ips TO %I', :'role') WHERE to_regclass('user_ips') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (from_user_id, instance_name, stream_id, user_ids) ON user_signature_stream TO %I', :'role') WHERE to_regclass('user_signature_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (added_at, address, medium, user_id, validated_at) ON user_threepids TO %I', :'role') WHERE to_regclass('user_threepids') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (admin, appservice_id, creation_ts, deactivated, is_guest, locked, name, shadow_banned, suspended, user_type) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (admin, appservice_id, approved, consent_server_notice_sent, consent_ts, consent_version, creation_ts, deactivated, is_guest, locked, name, shadow_banned, suspended, user_type) ON users TO %I', :'role') WHERE to_regclass('users') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (user_id) ON users_in_public_rooms TO %I', :'role') WHERE to_regclass('users_in_public_rooms') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (presence_stream_id, user_id) ON users_to_send_full_presence_to TO %I', :'role') WHERE to_regclass('users_to_send_full_presence_to') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (other_user_id, user_id) ON users_who_share_private_rooms TO %I', :'role') WHERE to_regclass('users_who_share_private_rooms') IS NOT NULL \gexec

@@ -186,8 +186,13 @@ fn sort_key(value: &Value) -> (String, i64) {
     if let Some(id) = value["event_id"].as_str() {
         return (id.to_owned(), 0);
     }
+    // A room of an initial sync, whose events have ages.
+    if let Some(room_id) = value["room_id"].as_str().filter(|_| value["visibility"].is_string()) {
+        return (room_id.to_owned(), 0);
+    }
     let kind = value["type"].as_str().filter(|kind| *kind == "m.presence");
-    if let Some((_, sender)) = kind.zip(value["sender"].as_str()) {
+    let sender = value["sender"].as_str().or_else(|| value["content"]["user_id"].as_str());
+    if let Some((_, sender)) = kind.zip(sender) {
         return (sender.to_owned(), 0);
     }
     let age = value["unsigned"]["age"].as_i64().unwrap_or_default();

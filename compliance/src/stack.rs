@@ -37,10 +37,16 @@ turn_shared_secret: a-secret-for-tests
 retention: {enabled: true}
 room_list_publication_rules: [{action: allow}]
 include_profile_updates_in_sync: true
-experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true}
+experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true, msc4306_enabled: true,
+  msc4143_enabled: true, msc4502_enabled: true}
+max_event_delay_duration: 24h
+max_upload_size: 7M
+matrix_rtc: {transports: [{type: livekit, livekit_service_url: 'https://rtc.myelin.test', more: 1.5}]}
+rc_registration_token_validity: {per_second: 10000, burst_count: 10000}
+rc_delayed_event_mgmt: {per_second: 10000, burst_count: 10000}
 rc_federation: {sleep_limit: 1000000, concurrent: 1000}
 federation: {client_timeout: 2s, max_short_retries: 0}
-federation_domain_whitelist: [myelin.test, other.test, third.test, expired.test, unknown.test]
+federation_domain_whitelist: [myelin.test, other.test, third.test, left.test, banned.test, acl.test, expired.test, unknown.test]
 password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}
 ";
 
@@ -189,7 +195,7 @@ pub fn expect_ok(answer: &Answer, what: &str) -> Result<Value> {
 fn registration_yaml() -> String {
     format!(
         "id: bridge\nurl: null\nas_token: {AS_TOKEN}\nhs_token: hs-token\nsender_localpart: bridge\n\
-         rate_limited: false\nnamespaces:\n  users: [{{regex: '@bridge_.*', exclusive: true}}]\n"
+         rate_limited: false\nio.element.msc4502.scopes: ['urn:matrix:client:io.element.msc4502:rooms:is_joined']\nnamespaces:\n  users: [{{regex: '@bridge_.*', exclusive: true}}]\n"
     )
 }
 

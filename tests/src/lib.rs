@@ -36,11 +36,11 @@ pub fn start_on(synapse: &Synapse, name: &str, port: u16, extra: &str) -> Result
     synapse.start_worker(name, port, command(synapse, name, port, extra)?)
 }
 
-/// Yaml of a listener for clients, and for who wants to know the metrics.
+/// Yaml of a listener for clients and other servers, and for who wants to know the metrics.
 pub fn client_and_metrics(port: u16) -> String {
     format!(
         "worker_listeners:\n  - {{type: http, port: {port}, bind_addresses: ['127.0.0.1'], x_forwarded: true, \
-         resources: [{{names: [client, metrics]}}]}}\n"
+         resources: [{{names: [client, federation, metrics]}}]}}\n"
     )
 }
 

@@ -312,12 +312,16 @@ impl Play<'_> {
         let since = since.and_then(|(_, name)| self.taken.get(name.trim_matches(['<', '>']))).copied();
         let user = self.names.get(&format!("@{}", &ask.by[..1]))?.to_owned();
         let forked = self.forked.clone();
-        let asked = Asked { row: &ask.name, user_id: Some(&user), since, forked: &forked };
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            // Who asks again may have been sent the news already.
+            let since = since.filter(|_| attempt == 0);
+            let asked = Asked { row: &ask.name, user_id: Some(&user), since, forked: &forked };
             let asker = Asker { stack, names: &self.names, routes };
             let (python, myelin) = asker.both(&row, &path)?;
             let mut differences = compare::answers(asked, allowed, &python, &myelin);
-            differences.extend(asker.wrong_answerer(&row, &path, &myelin));
+            if !ask.odd {
+                differences.extend(asker.wrong_answerer(&row, &path, &myelin));
+            }
             if !differences.is_empty() && seed.position(&stack.python)? != self.last {
                 self.settle()?;
                 continue;

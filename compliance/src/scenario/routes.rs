@@ -2,19 +2,68 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "all questions stand in one table: some are not always possible")]
 
+use serde_json::{Map, Value, json};
+
 use super::step::Ask;
-use super::world::{DEVICES, World};
+use super::world::{DEVICES, USERS, World};
+
+/// Of a hundred questions, how many are spoiled.
+const ODD: usize = 10;
 
 type Make = fn(&mut World, &str) -> Option<Ask>;
 
 #[rustfmt::skip]
-const ROUTES: [(usize, Make); 9] = [
+const ROUTES: [(usize, Make); 12] = [
     (6, members), (5, state), (5, event), (1, joined_rooms), (6, history), (5, relations), (3, of_the_room), (6, own), (2, users),
+    (3, lists), (3, keys), (1, server),
 ];
 
 pub fn other(world: &mut World) -> Option<Ask> {
     let by = world.random.one(DEVICES);
-    world.random.weighted(&ROUTES)(world, by)
+    let ask = world.random.weighted(&ROUTES)(world, by)?;
+    Some(if world.random.percent(ODD) { spoil(world, ask) } else { ask })
+}
+
+/// With one thing in it that no client would ask for on purpose.
+fn spoil(world: &mut World, mut ask: Ask) -> Ask {
+    const VALUES: [&str; 14] = [
+        "",
+        "x",
+        "-1",
+        "0",
+        "99999999999999999999",
+        "s",
+        "t1-",
+        "t-1-1",
+        "s1_",
+        "true",
+        "null",
+        "{}",
+        "[",
+        "\u{e4}\u{1f600}",
+    ];
+    const SEGMENTS: [&str; 7] =
+        ["x", "!nothing:myelin.test", "$nothing", "@nobody:myelin.test", "@a:other.test", "%20", "%F0%9F%98%80"];
+    ask.odd = true;
+    let value = world.random.one(VALUES);
+    if ask.body.is_some() && world.random.percent(50) {
+        ask.body = Some(
+            world.random.pick(&[json!(null), json!([]), json!({}), json!({"limit": "x"})]).cloned().unwrap_or_default(),
+        );
+    } else if let Some(at) = (!ask.query.is_empty()).then(|| world.random.below(ask.query.len())) {
+        value.clone_into(&mut ask.query[at].1);
+        if ask.query[at].0 == "dir" {
+            // Its error lists what is allowed in the order of a set.
+            ask.name = format!("{}/dir", ask.name.split('/').next().unwrap_or_default());
+        }
+    } else {
+        let segment = world.random.one(SEGMENTS);
+        let mut segments: Vec<&str> = ask.path.split('/').collect();
+        let at = world.random.below(segments.len());
+        segments[at] = segment;
+        ask.path = segments.join("/");
+    }
+    ask
 }
 
 /// Mostly a room of which something is known.
@@ -154,4 +203,55 @@ fn users(world: &mut World, by: &str) -> Option<Ask> {
     } else {
         Ask::new("whoami/user", by, "v3/account/whoami")
     })
+}
+
+/// Of rooms and people, for whoever looks for some.
+fn lists(world: &mut World, by: &str) -> Option<Ask> {
+    Some(match world.random.below(5) {
+        0 => Ask::new("public_rooms/all", by, "v3/publicRooms").query("limit", world.random.one(["1", "3", "100"])),
+        1 => {
+            let filters = [json!({}), json!({"generic_search_term": "name"}), json!({"room_types": [null]})];
+            let filter = world.random.pick(&filters);
+            let body = json!({"limit": 5, "filter": filter});
+            Ask::new("public_rooms/search", by, "v3/publicRooms").body(body)
+        }
+        2 => Ask::new("room_summary/of one", by, format!("v1/room_summary/<{}>", room(world)?)),
+        3 => {
+            let ask = Ask::new("hierarchy/of one", by, format!("v1/rooms/<{}>/hierarchy", room(world)?));
+            ask.query("limit", world.random.one(["1", "10"]))
+        }
+        _ => {
+            // So that few are found: of many that are equally good the database gives any.
+            let term = world.random.one(["a_of_<play>", "of_<play>", "<@c>", "nobody"]);
+            let body = json!({"search_term": term, "limit": 50});
+            Ask::new("user_directory/some", by, "v3/user_directory/search").body(body)
+        }
+    })
+}
+
+fn keys(world: &mut World, by: &str) -> Option<Ask> {
+    if world.random.percent(40) {
+        let (from, to) = (token(world), token(world));
+        return Some(Ask::new("keys_changes/some", by, "v3/keys/changes").query("from", &from).query("to", &to));
+    }
+    let mut of = Map::new();
+    for user in USERS {
+        let devices = match world.random.below(3) {
+            0 => continue,
+            1 => json!([]),
+            _ => json!([format!("<device:{}>", world.device_of(user))]),
+        };
+        of.insert(format!("<@{user}>"), devices);
+    }
+    Some(Ask::new("keys_query/some", by, "v3/keys/query").body(json!({"device_keys": Value::Object(of)})))
+}
+
+/// What does not depend on anything that was done.
+fn server(world: &mut World, by: &str) -> Option<Ask> {
+    let path = world.random.one(["v3/capabilities", "versions", "v3/login", "v3/voip/turnServer", "v3/account/3pid"]);
+    let name = match path {
+        "v3/voip/turnServer" => "turn_server/scenario",
+        _ => "server/some",
+    };
+    Some(Ask::new(name, by, path))
 }

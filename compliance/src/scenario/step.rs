@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::row::{Row, get};
+use crate::row::{Row, get, post};
 
 /// `<name>` stands for an id that an earlier act kept; who refers to one that does not exist is left out. That is how a
 /// scenario still has a meaning when steps are taken out of it.
@@ -38,7 +38,7 @@ pub struct Act {
     pub keep: Vec<(String, String)>,
 }
 
-/// A GET request to both workers.
+/// A request to both workers: GET, or POST if it has a body.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
@@ -49,7 +49,12 @@ pub struct Ask {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<(String, String)>,
+    /// Spoiled on purpose: Myelin may leave the answer to the fallback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub odd: bool,
 }
 
 impl Act {
@@ -67,7 +72,7 @@ impl Act {
 impl Ask {
     pub fn new(name: &str, by: &str, path: impl Into<String>) -> Self {
         let (name, by) = (name.to_owned(), by.to_owned());
-        Self { name, by, path: path.into(), query: Vec::new(), keep: None }
+        Self { name, by, path: path.into(), query: Vec::new(), body: None, keep: None, odd: false }
     }
 
     pub fn query(mut self, name: &str, value: &str) -> Self {
@@ -75,8 +80,17 @@ impl Ask {
         self
     }
 
+    pub fn body(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
     pub fn row(&self) -> Row {
-        let row = get(&self.name, &format!("/_matrix/client/{}", self.path)).by(&self.by);
+        let path = format!("/_matrix/client/{}", self.path);
+        let row = match &self.body {
+            Some(body) => post(&self.name, &path).json(body),
+            None => get(&self.name, &path),
+        };
+        let row = row.by(&self.by);
         let row = self.query.iter().fold(row, |row, (name, value)| row.query(name, value));
         match &self.keep {
             Some((name, pointer)) => row.keep(name, pointer),

@@ -4,7 +4,9 @@
 mod calls;
 mod experimental;
 mod keys;
+mod later;
 mod people;
+pub mod remote;
 mod rooms;
 mod servers;
 mod spaces;
@@ -37,6 +39,7 @@ impl Seed {
         seed.people().context("seed: people")?;
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
+        Self::registration_tokens(synapse).context("seed: tokens")?;
         seed.servers(synapse).context("seed: servers")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
@@ -44,6 +47,10 @@ impl Seed {
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
         seed.spaces().context("seed: spaces")?;
+        seed.blocked_room().context("seed: a blocked room")?;
+        seed.fruit().context("seed: fruit")?;
+        seed.delayed_events().context("seed: delayed events")?;
+        seed.thread_subscriptions().context("seed: threads that are followed")?;
         seed.sticky().context("seed: sticky events")?;
         seed.mark("talk")?;
         seed.changes().context("seed: changes")?;
@@ -51,6 +58,7 @@ impl Seed {
         seed.sticky_for_newcomers().context("seed: later sticky events")?;
         seed.invite_to("later invites").context("seed: later invites")?;
         seed.profiles().context("seed: profiles")?;
+        seed.remote(synapse).context("seed: members of other servers")?;
         seed.mark("changes")?;
         seed.late_talk().context("seed: late talk")?;
         seed.mark("end")?;
@@ -77,7 +85,7 @@ impl Seed {
     /// /sync takes from it who left. Reading all of it makes Python's answers independent of what came before.
     pub fn load_history(&self, worker: &Client) -> Result<()> {
         for (name, id) in self.names.rooms() {
-            let creator = ["alice", "carol", "mallory", "bob"].iter().find(|user| {
+            let creator = ["alice", "carol", "mallory", "bob", "olga"].iter().find(|user| {
                 let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=1000", encode(id));
                 let token = self.names.get(&format!("token:{user}")).unwrap_or_default();
                 worker.with_token(token).get(&path).is_ok_and(|answer| answer.status == 200)

@@ -21,6 +21,9 @@ impl Seed {
         for (server, valid_until) in [
             ("other.test", Some(now + 2 * DAY)),
             ("third.test", Some(now + DAY)),
+            ("left.test", Some(now + DAY)),
+            ("banned.test", Some(now + DAY)),
+            ("acl.test", Some(now + DAY)),
             ("stranger.test", Some(now + DAY)),
             ("expired.test", Some(now - DAY / 24)),
             ("unknown.test", None),

@@ -1,15 +1,22 @@
 //! The table of requests, one file per area.
 
 mod account_data;
+mod admin;
 mod bad_input;
 mod capabilities;
 mod context;
+mod delayed_events;
 mod devices;
 mod directory;
 mod event;
+mod event_anywhere;
+mod events;
 mod federation;
+mod federation_rooms;
 mod filter;
+mod foreign;
 mod health;
+mod initial_sync;
 mod joined_rooms;
 mod keys;
 mod login;
@@ -20,11 +27,15 @@ mod password_policy;
 mod presence;
 mod profile;
 mod push_rules;
+mod register;
 mod relations;
 mod room_directory;
 mod room_keys;
+mod search;
+mod small;
 mod state;
 mod sync;
+mod thread_subscriptions;
 mod threads;
 mod threepids;
 mod timestamp_to_event;
@@ -66,8 +77,19 @@ pub fn rows() -> Vec<Row> {
         threepids::rows(),
         keys::rows(),
         room_directory::rows(),
+        register::rows(),
+        delayed_events::rows(),
+        thread_subscriptions::rows(),
+        admin::rows(),
+        event_anywhere::rows(),
+        small::rows(),
+        foreign::rows(),
+        initial_sync::rows(),
+        events::rows(),
+        search::rows(),
         filter::rows(),
         federation::rows(),
+        federation_rooms::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

@@ -145,7 +145,7 @@ fn hierarchies() -> Vec<Row> {
         hierarchy("no space", "<general>").by("carol").has("/rooms/0"),
         hierarchy("a private room", "<secret>").by("carol").status(403),
         hierarchy("banned", "<banned>").by("grace").status(403),
-        hierarchy("unknown", "!nothing:myelin.test").by("grace").status(403).passed_on(),
+        hierarchy("unknown", "!nothing:myelin.test").by("grace").status(403),
         hierarchy("elsewhere", "<far space>").by("grace").passed_on(),
         hierarchy("elsewhere, but not that deep", "<far space>").by("grace").query("max_depth", "0"),
         hierarchy("empty token", "<tree>").by("heidi").query("from", ""),

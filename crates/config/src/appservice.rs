@@ -44,6 +44,12 @@ impl AppService {
         user_id == self.sender || matches(&self.namespaces.users, user_id)
     }
 
+    /// Nobody else may have this id. The first namespace that knows it decides.
+    pub fn is_exclusive_user(&self, user_id: &str) -> bool {
+        let namespace = self.namespaces.users.iter().find(|namespace| namespace.regex.is_match(user_id));
+        user_id == self.sender || namespace.is_some_and(|namespace| namespace.exclusive)
+    }
+
     pub fn is_room_alias_in_namespace(&self, alias: &str) -> bool {
         matches(&self.namespaces.aliases, alias)
     }

@@ -23,6 +23,12 @@ pub struct Capabilities {
     pub forget_on_leave: bool,
     pub max_event_delay_ms: i64,
     pub max_delayed_events_per_user: i64,
+    /// `rc_delayed_event_mgmt`: requests per second, and burst.
+    pub delayed_event_mgmt_rate: (f64, i64),
+    /// Bytes; nothing where `enable_media_repo` is off.
+    pub max_upload_size: Option<i64>,
+    /// `matrix_rtc.transports`, as they stand there.
+    pub rtc_transports: Vec<Value>,
     /// New rooms are encrypted: public ones, and private ones.
     pub e2ee_forced_public: bool,
     pub e2ee_forced_private: bool,
@@ -36,6 +42,9 @@ pub fn read(root: &Section<'_>) -> Result<Capabilities, ConfigError> {
         Some(Value::String(text)) if text == "only_for_reauth" => false,
         Some(value) => truthy(value),
     };
+    let delayed = root.section("rc_delayed_event_mgmt")?;
+    let has_media = root.get("enable_media_repo") != Some(&Value::Bool(false))
+        || root.text("worker_app")?.as_deref() == Some("synapse.app.media_repository");
     let (e2ee_forced_public, e2ee_forced_private) = read_encryption(root)?;
     Ok(Capabilities {
         default_room_version: root.text_or("default_room_version", "12")?,
@@ -52,9 +61,31 @@ pub fn read(root: &Section<'_>) -> Result<Capabilities, ConfigError> {
             .section("experimental_features")?
             .integer("msc4140_max_delayed_events_per_user")?
             .unwrap_or(100),
+        delayed_event_mgmt_rate: (delayed.float_or("per_second", 1.0)?, delayed.integer("burst_count")?.unwrap_or(5)),
+        max_upload_size: if has_media { Some(root.size("max_upload_size", 50 << 20)?) } else { None },
+        rtc_transports: read_transports(root)?,
         e2ee_forced_public,
         e2ee_forced_private,
     })
+}
+
+/// `MatrixRtcConfigModel`
+fn read_transports(root: &Section<'_>) -> Result<Vec<Value>, ConfigError> {
+    let section = root.section("matrix_rtc")?;
+    let transports = match section.get("transports") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(transports)) => transports,
+        Some(_) => return Err(section.fault("transports", "must be a list")),
+    };
+    for transport in transports {
+        let text = |key: &str| transport.get(key).and_then(Value::as_str);
+        let kind = text("type").ok_or_else(|| section.fault("transports", "each must have a type"))?;
+        let has_url = ["url", "livekit_service_url"].iter().any(|key| text(key).is_some_and(|url| !url.is_empty()));
+        if kind == "livekit" && !has_url {
+            return Err(section.fault("transports", "livekit needs url or livekit_service_url"));
+        }
+    }
+    Ok(transports.clone())
 }
 
 /// YAML reads an unquoted `off` as false.

@@ -7,6 +7,8 @@ use crate::section::Section;
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in homeserver.yaml")]
 pub struct Directory {
+    /// `enable_search`: in messages.
+    pub search: bool,
     /// `enable_room_list_search`
     pub room_list_search: bool,
     pub public_rooms_without_auth: bool,
@@ -29,6 +31,7 @@ pub fn read(root: &Section<'_>) -> Result<Directory, ConfigError> {
     let users = root.section("user_directory")?;
     let rate = root.section("rc_user_directory")?;
     Ok(Directory {
+        search: root.flag("enable_search", true),
         room_list_search: root.flag("enable_room_list_search", true),
         public_rooms_without_auth: !root.flag(OLD, false) && root.flag("allow_public_rooms_without_auth", false),
         user_search: users.flag("enabled", true),

@@ -16,6 +16,7 @@ mod ip_range;
 mod listener;
 mod mas;
 mod profile;
+mod registration;
 mod roles;
 mod section;
 mod server;
@@ -37,6 +38,7 @@ pub use ip_range::IpRange;
 pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
 pub use profile::Profile;
+pub use registration::Registration;
 pub use server::{Caches, Experimental, Presence, Retention, Server};
 pub use voip::Voip;
 pub use worker::{InstanceLocation, Redis, StreamWriters, Worker};
@@ -55,6 +57,7 @@ pub struct Config {
     pub discovery: Discovery,
     pub federation: Federation,
     pub profile: Profile,
+    pub registration: Registration,
     pub voip: Voip,
     /// Settings that were read but have no effect here; logged once at start.
     pub warnings: Vec<String>,
@@ -78,6 +81,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         discovery: discovery::read(&root)?,
         federation: federation::read(&root, files.folder())?,
         profile: profile::read(&root)?,
+        registration: registration::read(&root)?,
         voip: voip::read(&root)?,
         warnings,
     })

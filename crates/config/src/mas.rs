@@ -79,7 +79,7 @@ fn refuse_conflicts(root: &Section<'_>) -> Result<(), ConfigError> {
 }
 
 /// The key that allows registration; the old `disable_registration` wins.
-fn registration(root: &Section<'_>) -> Result<Option<&'static str>, ConfigError> {
+pub(crate) fn registration(root: &Section<'_>) -> Result<Option<&'static str>, ConfigError> {
     let enabled = word(root, "enable_registration")?.unwrap_or(false);
     Ok(match word(root, "disable_registration")? {
         Some(disabled) => (!disabled).then_some("disable_registration"),

@@ -83,6 +83,8 @@ pub struct Experimental {
     pub msc3773: bool,
     pub msc3848: bool,
     pub msc3874: bool,
+    /// `msc3866.enabled`
+    pub msc3866: bool,
     pub msc3881: bool,
     pub msc3912: bool,
     pub msc4028: bool,
@@ -249,6 +251,7 @@ fn read_experimental(root: &Section<'_>) -> Result<Experimental, ConfigError> {
         msc3773: flag("msc3773_enabled"),
         msc3848: flag("msc3848_enabled"),
         msc3874: flag("msc3874_enabled"),
+        msc3866: experimental.section("msc3866")?.flag("enabled", false),
         msc3881: flag("msc3881_enabled"),
         msc3912: flag("msc3912_enabled"),
         msc4028: flag("msc4028_push_encrypted_events"),

@@ -1,6 +1,7 @@
 //! Keys of devices and users. Answers to `query_devices` in `synapse/handlers/e2e_keys.py`.
 
 use std::collections::BTreeMap;
+use std::iter::once;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -46,6 +47,9 @@ impl Handlers {
         let special = ["msc4263_limit_key_queries_to_users_who_share_rooms", "msc3984_appservice_key_query"];
         if special.iter().any(|name| enabled.contains(*name)) {
             return Ok(None);
+        }
+        if query.iter().any(|(user_id, devices)| once(user_id).chain(devices).any(|text| text.contains('\0'))) {
+            return Err(MatrixError::invalid_param("NUL in device_keys"));
         }
         let valid = query.iter().filter(|(user_id, _)| is_valid_user_id(user_id));
         let (local, remote): (Vec<_>, Vec<_>) = valid.partition(|(user_id, _)| self.is_mine(user_id));

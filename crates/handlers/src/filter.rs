@@ -95,6 +95,28 @@ impl Filter {
         self.lazy_load_members
     }
 
+    /// Events of an answer.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The rooms that it names, if it names any.
+    pub(crate) fn rooms(&self) -> &[String] {
+        self.rooms.only.as_deref().unwrap_or_default()
+    }
+
+    /// `with_room_ids`
+    pub(crate) fn add_rooms(&mut self, room_ids: Vec<String>) {
+        if let Some(only) = &mut self.rooms.only {
+            only.extend(room_ids);
+        }
+    }
+
+    /// `filter_rooms`
+    pub(crate) fn wants_room(&self, room_id: &str) -> bool {
+        self.rooms.allows(|known| known == room_id)
+    }
+
     /// `filter_to_clause`: what of it the database can tell.
     pub fn to_event_filter(&self) -> EventFilter {
         let only = |choice: &Choice| choice.only.clone().unwrap_or_default();

@@ -4,9 +4,11 @@
 
 pub mod account;
 pub mod account_data;
+mod admin;
 pub mod auth;
 pub mod auth_room;
 pub mod capabilities;
+mod delayed_events;
 mod devices;
 mod directory;
 mod e2e_claim;
@@ -14,9 +16,12 @@ pub mod e2e_keys;
 pub mod e2e_room_keys;
 pub mod e2e_upload;
 pub mod event_json;
+pub mod event_stream;
 pub mod federation;
+pub mod federation_rooms;
 pub mod filter;
 pub mod filtering;
+pub mod initial_sync;
 mod invite_rules;
 pub mod keyring;
 mod linearizer;
@@ -28,6 +33,7 @@ pub mod profile;
 mod python_text;
 pub mod ratelimiting;
 mod read_marker;
+mod registration;
 pub mod relations;
 pub mod room_context;
 pub mod room_event;
@@ -37,10 +43,13 @@ pub mod room_members;
 pub mod room_relations;
 pub mod room_state;
 mod room_summary;
+mod search;
+pub mod search_request;
 pub mod sections;
 mod server_keys;
 pub mod stream_token;
 pub mod sync;
+mod thread_subscriptions;
 mod timestamp_lookup;
 mod user_directory;
 pub mod versions;
@@ -82,6 +91,12 @@ pub struct Handlers {
     room_summaries: ratelimiting::Ratelimiter,
     /// `rc_user_directory`
     pub user_searches: ratelimiting::Ratelimiter,
+    /// `rc_registration_token_validity`
+    pub token_validity_checks: ratelimiting::Ratelimiter,
+    /// Of `/register/available`.
+    pub username_checks: federation::ratelimit::FederationRatelimiter,
+    /// `rc_delayed_event_mgmt`
+    delayed_event_mgmt: ratelimiting::Ratelimiter,
     /// Our own keys.
     pub keyring: keyring::Keyring,
     local_keys: server_keys::LocalKeys,
@@ -96,6 +111,7 @@ pub struct Handlers {
     worker_locks: linearizer::Linearizer,
     http: Client,
     commands: Commands,
+    federation_rooms: federation_rooms::FederationRooms,
     /// `/versions` of users without features of their own.
     common_versions: String,
 }
@@ -108,6 +124,9 @@ impl Handlers {
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
+            token_validity_checks: ratelimiting::Ratelimiter::new(config.registration.token_validity_rate),
+            username_checks: federation::ratelimit::FederationRatelimiter::new(registration::USERNAME_CHECKS),
+            delayed_event_mgmt: ratelimiting::Ratelimiter::new(config.capabilities.delayed_event_mgmt_rate),
             presence_duty: Arc::new(PresenceDuty::new(&config, http.clone(), commands.clone())),
             presence_updates: ratelimiting::Ratelimiter::new(config.server.presence.per_user_rate),
             read_markers: linearizer::Linearizer::default(),
@@ -119,6 +138,7 @@ impl Handlers {
             marked_as_up: federation::authenticator::MarkedAsUp::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             commands,
+            federation_rooms: federation_rooms::FederationRooms::new(),
             common_versions: versions::versions(&config, &[]),
             config,
             storage,

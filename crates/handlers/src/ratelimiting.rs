@@ -66,10 +66,15 @@ impl Handlers {
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
-        let mut error = MatrixError::new(429, "M_LIMIT_EXCEEDED", "Too Many Requests");
-        error.headers.push(("Retry-After", (retry_after_ms.saturating_add(999) / 1000).to_string()));
-        Err(error.with("retry_after_ms", retry_after_ms))
+        Err(limit_exceeded(retry_after_ms))
     }
+}
+
+/// `LimitExceededError`
+pub(crate) fn limit_exceeded(retry_after_ms: i64) -> MatrixError {
+    let mut error = MatrixError::new(429, "M_LIMIT_EXCEEDED", "Too Many Requests");
+    error.headers.push(("Retry-After", (retry_after_ms.saturating_add(999) / 1000).to_string()));
+    error.with("retry_after_ms", retry_after_ms)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use myelin_model::{MatrixError, Requester};
 
+use crate::relations::Bundles;
 use crate::visibility::VisibleEvent;
 use crate::{Handlers, Result};
 
@@ -28,6 +29,13 @@ impl Handlers {
             Some(event) => Ok(Some(event)),
             None => Err(MatrixError::forbidden("You don't have permission to access that event.")),
         }
+    }
+
+    /// `GET /events/{id}`, without what else refers to it: nothing if there is none.
+    pub async fn event(&self, requester: &Requester, event_id: &str, now_ms: i64) -> Result<Option<Vec<u8>>> {
+        let Some(visible) = self.get_event(&requester.user_id, None, event_id).await? else { return Ok(None) };
+        let options = self.serialize_options(requester).await?;
+        self.serialize_event(visible.to_serialize(), now_ms, &options, &Bundles::new()).await.map(Some)
     }
 
     /// `GET /rooms/{id}/event/{id}`: what may not be seen is not there.

@@ -92,11 +92,15 @@ impl Handlers {
         let user_id = &*requester.user_id;
         let root: Arc<str> = Arc::from(request.room_id);
         let mut rooms = self.local_rooms(std::slice::from_ref(&root), Some(user_id)).await?;
-        let Some(room) = rooms.get(&root) else { return Ok(None) };
         if self.storage.is_partial_state_room(&root).await? {
             return Ok(None);
         }
-        if !self.is_local_room_accessible(room, Some(user_id)).await? {
+        // Nobody names servers that could be asked for a room in which no user of ours is.
+        let accessible = match rooms.get(&root) {
+            Some(room) => self.is_local_room_accessible(room, Some(user_id)).await?,
+            None => false,
+        };
+        if !accessible {
             let error = format!("User {user_id} not in room {root}, and room previews are disabled");
             return Err(MatrixError::forbidden(error));
         }

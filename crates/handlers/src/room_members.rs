@@ -49,6 +49,24 @@ impl Handlers {
         Ok(out)
     }
 
+    /// `check_local_user_in_room`, and the same of others.
+    pub async fn is_user_joined(&self, room_id: &str, user_id: &str) -> Result<bool> {
+        if self.is_mine(user_id) {
+            return Ok(self.storage.get_users_in_room(room_id).await?.contains(user_id));
+        }
+        let Some(event_id) = self.storage.get_current_state_event_id(room_id, MEMBER, user_id).await? else {
+            return Ok(false);
+        };
+        let event = self.storage.get_event(&event_id).await?;
+        Ok(event.is_some_and(|event| event.membership() == Some("join")))
+    }
+
+    /// `is_host_joined`, of any server.
+    pub async fn is_server_joined(&self, room_id: &str, server: &str) -> Result<bool> {
+        let users = self.storage.get_users_in_room(room_id).await?;
+        Ok(users.iter().any(|user_id| user_id.split_once(':').is_some_and(|(_, domain)| domain == server)))
+    }
+
     async fn state_events_at(
         &self,
         requester: &Requester,

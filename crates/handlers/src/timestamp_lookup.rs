@@ -26,12 +26,7 @@ impl Handlers {
             return Ok(None);
         }
         let Some(event) = event else {
-            let direction = match direction {
-                Direction::Forwards => "FORWARDS",
-                Direction::Backwards => "BACKWARDS",
-            };
-            let error = format!("Unable to find event from {timestamp} in direction Direction.{direction}");
-            return Err(MatrixError::not_found(error));
+            return Err(nothing_found(timestamp, direction));
         };
         Ok(Some(json!({ "event_id": &*event.event_id, "origin_server_ts": event.origin_server_ts })))
     }
@@ -41,4 +36,12 @@ impl Handlers {
         let users = self.storage.get_users_in_room(room_id).await?;
         Ok(users.iter().any(|user_id| !self.is_mine(user_id)))
     }
+}
+
+pub(crate) fn nothing_found(timestamp: i64, direction: Direction) -> MatrixError {
+    let direction = match direction {
+        Direction::Forwards => "FORWARDS",
+        Direction::Backwards => "BACKWARDS",
+    };
+    MatrixError::not_found(format!("Unable to find event from {timestamp} in direction Direction.{direction}"))
 }

@@ -26,6 +26,20 @@ pub fn is_valid_user_id(text: &str) -> bool {
     parse_user_id(text).is_ok_and(|(_, domain)| is_valid_server_name(domain))
 }
 
+/// `RoomID.from_string`
+pub fn check_room_id(text: &str) -> Result<(), MatrixError> {
+    if text.contains(':') && text.starts_with('!') {
+        return parse(text, '!', "RoomIdWithDomain").map(drop);
+    }
+    let hash = text.strip_prefix('!');
+    let hash = hash.ok_or_else(|| MatrixError::invalid_param("Expected RoomID string to start with '!'"))?;
+    if is_valid_room_id(text) {
+        return Ok(());
+    }
+    let error = format!("Expected RoomID string to be valid urlsafe unpadded base64 '{hash}'");
+    Err(MatrixError::invalid_param(error))
+}
+
 /// `RoomID.is_valid`: with a domain, or 43 characters of base64.
 pub fn is_valid_room_id(text: &str) -> bool {
     if text.contains(':') {

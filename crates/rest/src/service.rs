@@ -205,6 +205,11 @@ impl Asked<'_> {
     }
 
     async fn native(self, endpoint: Served, index: usize, request: Request<Body>) -> Answered {
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
+            // Postgres has no such text: one of them would fail a statement that others share. In Synapse it is a 500.
+            let error = MatrixError::invalid_param("NUL in the path or in a parameter");
+            return (ErrorResponse(error).into_response(), false);
+        }
         let app = Arc::clone(self.site.app());
         let (head, rest) = request.into_parts();
         // The body of a GET means nothing; a request that is passed on still has it.

@@ -78,9 +78,8 @@ const BY_MEMBER: [&str; 2] = ["get_rooms_for_user", "_get_rooms_for_local_user_w
 const MAX_WARNED: usize = 1_000;
 
 /// Functions of Synapse that are cached there and not here: nothing to do, and nothing to warn of.
-const NOT_CACHED_HERE: [&str; 62] = [
+const NOT_CACHED_HERE: [&str; 61] = [
     "_get_cached_user_device",
-    "_get_current_state_event_id",
     "_get_e2e_cross_signing_signatures_for_device",
     "_get_e2e_device_keys_for_federation_query_inner",
     "_get_joined_profile_from_event_id",
@@ -137,7 +136,6 @@ const NOT_CACHED_HERE: [&str; 62] = [
     "is_guest",
     "is_host_invited",
     "is_partial_state_event",
-    "is_room_blocked",
     "is_user_approved",
     "list_enabled_features",
     "user_last_seen_monthly_active",

@@ -35,6 +35,16 @@ impl From<prometheus::Error> for StorageError {
 }
 
 impl StorageError {
+    /// A parameter that no column can hold (SQLSTATE `character_not_in_repertoire`): the fault of who asked.
+    fn is_no_text(&self) -> bool {
+        const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
+        let Self::Driver(error) = self else { return false };
+        error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| code == CHARACTER_NOT_IN_REPERTOIRE)
+    }
+
     pub(crate) fn inconsistency(table: &'static str, column: &'static str, row: impl Into<String>) -> Self {
         Self::Inconsistency { table, column, row: row.into() }
     }
@@ -47,6 +57,9 @@ impl StorageError {
 /// The client learns nothing of the database, the log does.
 impl From<StorageError> for myelin_model::MatrixError {
     fn from(error: StorageError) -> Self {
+        if error.is_no_text() {
+            return Self::invalid_param("NUL in a text");
+        }
         Self::internal(error)
     }
 }

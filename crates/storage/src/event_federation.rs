@@ -78,6 +78,20 @@ impl Storage {
         Ok(rows.into_iter().map(|(depth,)| depth).collect())
     }
 
+    /// `get_forward_extremities_for_room`, their ids: the latest events of a room.
+    pub async fn get_forward_extremities_for_room(&self, room_id: &str) -> Result<Vec<String>, StorageError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT f.event_id FROM event_forward_extremities AS f
+             JOIN event_to_state_groups AS g ON g.event_id = f.event_id
+             JOIN events AS e ON e.event_id = f.event_id AND e.room_id = f.room_id
+             WHERE f.room_id = $1",
+        )
+        .bind(room_id)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|(event_id,)| event_id).collect())
+    }
+
     /// `get_event_id_for_timestamp`: the event of the room that is the next at or after a time in milliseconds, or at
     /// or before it.
     pub async fn get_event_id_for_timestamp(

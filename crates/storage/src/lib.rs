@@ -5,10 +5,12 @@
 //! no statement without its tables in `migrations-readonly/tables.toml`.
 
 pub mod account_data;
+mod admin;
 pub mod admin_client_config;
 mod auth_caches;
 mod cache;
 mod checks;
+pub mod delayed_events;
 mod device_lists;
 mod deviceinbox;
 pub mod devices;
@@ -18,8 +20,10 @@ pub mod e2e_room_keys;
 pub mod e2e_upload;
 pub mod end_to_end_keys;
 mod error;
+mod event_auth;
 pub mod event_cache;
 mod event_federation;
+mod event_graph;
 pub mod event_push_actions;
 pub mod events_worker;
 mod experimental_features;
@@ -49,12 +53,14 @@ mod room_caches;
 mod room_reads;
 pub mod room_stats;
 pub mod roommember;
+pub mod search;
 pub mod state;
 pub mod state_deltas;
 mod state_groups;
 pub mod sticky_events;
 pub mod stream;
 pub mod tables;
+pub mod thread_subscriptions;
 pub mod transactions;
 mod user_caches;
 pub mod user_directory;

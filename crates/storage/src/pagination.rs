@@ -1,9 +1,12 @@
 //! Pages of a room's history in either direction, filtered. Answers to `paginate_room_events_by_topological_ordering`
 //! and `filter_to_clause` in `synapse/storage/databases/main/stream.py`.
 
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 use myelin_model::{Direction, RoomToken};
 
-use crate::stream::{EventInOrder, OrderRow, Page, cut, in_order, sql_limit};
+use crate::stream::{DepthKey, EventInOrder, OrderRow, Page, PageRow, by_index, cut, in_order, sql_limit};
 use crate::{Storage, StorageError};
 
 /// What an event must be to be on a page; an empty list restricts nothing.
@@ -135,6 +138,11 @@ impl Storage {
         if page.direction == Direction::Backwards && page.to.is_none() && page.filter.is_none() {
             return self.paginate_by_depth(room_id, page.from, page.limit).await;
         }
+        if let (Direction::Forwards, RoomToken::Topological { .. }, None, None) =
+            (page.direction, page.from, page.to, page.filter)
+        {
+            return self.paginate_after_depth(room_id, page.from, page.limit).await;
+        }
         let (lower, upper) = page.tokens();
         let SqlBounds { lower, upper } = SqlBounds::new(lower, upper);
         let nothing = EventFilter::default();
@@ -165,14 +173,56 @@ impl Storage {
             .fetch_all(self.pool())
             .await?;
         let rows = rows.into_iter().map(in_order).collect();
-        let mut found = cut(rows, |row| page.covers(row), page.limit, Some(page.end()), true);
-        if page.direction == Direction::Forwards
-            && let Some(last) = found.events.last()
-        {
-            found.next = RoomToken::Topological { depth: last.depth, stream: last.position.stream };
-        }
-        Ok(found)
+        let found = cut(rows, |row| page.covers(row), page.limit, Some(page.end()), true);
+        Ok(if page.direction == Direction::Forwards { after_its_last(found) } else { found })
     }
+
+    /// The same forwards from a point in depth, without an end: many of these become one statement.
+    async fn paginate_after_depth(&self, room_id: &str, lower: &RoomToken, limit: usize) -> Result<Page, StorageError> {
+        let key = (Arc::from(room_id), (lower.clone(), limit));
+        let mut pages = self.room_reads().after_depth.get_many([key.clone()], self, Self::load_after_depth).await?;
+        let page = pages.remove(&key);
+        Ok(page.unwrap_or_else(|| Page { events: Vec::new(), next: lower.clone(), limited: false }))
+    }
+
+    async fn load_after_depth(self, keys: Vec<DepthKey>) -> Result<HashMap<DepthKey, Page>, StorageError> {
+        let rooms: Vec<&str> = keys.iter().map(|(room_id, _)| &**room_id).collect();
+        let bounds = keys.iter().map(|(_, (lower, _))| SqlBounds::new(Some(lower), None).lower);
+        let (depths, streams): (Vec<i64>, Vec<i64>) = bounds.map(|(depth, stream, _)| (depth, stream)).unzip();
+        let limits: Vec<i64> = keys.iter().map(|(_, (_, limit))| sql_limit(*limit)).collect();
+        let rows: Vec<PageRow> = sqlx::query_as(
+            "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+                 WITH ORDINALITY AS k(room_id, depth, stream, most, index)
+             CROSS JOIN LATERAL (
+                 SELECT event_id, instance_name, topological_ordering, stream_ordering FROM events
+                 WHERE room_id = k.room_id AND NOT outlier
+                     AND (topological_ordering, stream_ordering) > (k.depth, k.stream)
+                 ORDER BY topological_ordering, stream_ordering LIMIT k.most
+             ) AS e
+             ORDER BY k.index, e.topological_ordering, e.stream_ordering",
+        )
+        .bind(rooms)
+        .bind(depths)
+        .bind(streams)
+        .bind(limits)
+        .fetch_all(self.pool())
+        .await?;
+        let by_key = by_index(keys.len(), rows);
+        let page = |(room_id, (lower, limit)): DepthKey, rows: Vec<EventInOrder>| {
+            let page = after_its_last(cut(rows, |_| true, limit, Some(lower.clone()), true));
+            ((room_id, (lower, limit)), page)
+        };
+        Ok(keys.into_iter().zip(by_key).map(|(key, rows)| page(key, rows)).collect())
+    }
+}
+
+/// Forwards, the next page begins after the last event of this one.
+fn after_its_last(mut page: Page) -> Page {
+    if let Some(last) = page.events.last() {
+        page.next = RoomToken::Topological { depth: last.depth, stream: last.position.stream };
+    }
+    page
 }
 
 #[cfg(test)]

@@ -76,6 +76,29 @@ impl Storage {
         Ok(rows.into_iter().map(threepid).collect())
     }
 
+    /// Whether `get_users_by_id_case_insensitive` finds anybody.
+    pub async fn is_user_id_taken(&self, user_id: &str) -> Result<bool, StorageError> {
+        let row: (bool,) = sqlx::query_as("SELECT EXISTS (SELECT FROM users WHERE lower(name) = lower($1))")
+            .bind(user_id)
+            .fetch_one(self.pool())
+            .await?;
+        Ok(row.0)
+    }
+
+    /// `registration_token_is_valid` at a time in milliseconds: known, neither expired nor used up.
+    pub async fn registration_token_is_valid(&self, token: &str, now_ms: i64) -> Result<bool, StorageError> {
+        let row: (bool,) = sqlx::query_as(
+            "SELECT EXISTS (SELECT FROM registration_tokens WHERE token = $1
+                 AND (COALESCE(expiry_time, 0) = 0 OR expiry_time >= $2)
+                 AND (COALESCE(uses_allowed, 0) = 0 OR pending + completed < uses_allowed))",
+        )
+        .bind(token)
+        .bind(now_ms)
+        .fetch_one(self.pool())
+        .await?;
+        Ok(row.0)
+    }
+
     /// `get_user_by_access_token`.
     pub async fn get_user_by_access_token(&self, token: &str) -> Result<Option<Arc<TokenLookupResult>>, StorageError> {
         let load = || async {

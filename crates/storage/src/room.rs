@@ -22,6 +22,27 @@ impl Storage {
         self.accounts().ratelimits.get_or_load(Arc::from(user_id), load).await
     }
 
+    /// `is_room_blocked`
+    pub async fn is_room_blocked(&self, room_id: &str) -> Result<bool, StorageError> {
+        let load = || async {
+            let row: (bool,) = sqlx::query_as("SELECT EXISTS (SELECT FROM blocked_rooms WHERE room_id = $1)")
+                .bind(room_id)
+                .fetch_one(self.pool())
+                .await?;
+            Ok(row.0)
+        };
+        self.caches().blocked.get_or_load(Arc::from(room_id), load).await
+    }
+
+    /// `get_public_room_ids`: those of `room_ids` that the list of public rooms shows.
+    pub async fn public_rooms_of(&self, room_ids: &[&str]) -> Result<HashSet<String>, StorageError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT room_id FROM rooms WHERE is_public AND room_id = ANY($1)")
+            .bind(room_ids)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(rows.into_iter().map(|(room_id,)| room_id).collect())
+    }
+
     /// The `max_lifetime` of `get_retention_policy_for_room`, in milliseconds, as each room itself says it.
     pub async fn get_max_lifetimes(
         &self,

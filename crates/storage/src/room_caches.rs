@@ -1,18 +1,20 @@
 //! What is remembered about rooms and their members, and the function names that make it stale.
 //! Answers to `_invalidate_state_caches` in `synapse/storage/_base.py`.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 use myelin_caches::{Cache, Registry};
-use myelin_model::state_filter::StateMap;
+use myelin_model::state_filter::{StateKey, StateMap};
 
 use crate::relations::{References, ThreadSummary};
 use crate::roommember::{IdSet, RoomSummary, RoomsForUser};
 use crate::state_groups::StateGroups;
-use crate::{CacheSizes, Loader};
+use crate::{CacheSizes, Groups, Loader};
 
 pub(crate) type ById<V> = Arc<Cache<Arc<str>, V>>;
+pub(crate) type AuthEdges = Loader<Arc<str>, Arc<[Arc<str>]>>;
 /// Ids by id.
 pub(crate) type Ids = Arc<Loader<Arc<str>, IdSet>>;
 
@@ -22,14 +24,19 @@ pub(crate) struct RoomCaches {
     pub(crate) state_group_of: Arc<Loader<Arc<str>, i64>>,
     pub(crate) current_state: ById<Arc<StateMap>>,
     pub(crate) room_summary: ById<Arc<RoomSummary>>,
-    /// Whether anybody of this server is in a room.
-    pub(crate) is_joined: Arc<Loader<Arc<str>, bool>>,
+    /// By room the event ids of single keys of its current state.
+    pub(crate) current_state_event: Arc<Groups<Arc<str>, StateKey, Option<Arc<str>>>>,
+    /// Whether anybody of a server is in a room.
+    pub(crate) hosts_joined: Arc<Groups<Arc<str>, Arc<str>, bool>>,
+    /// The events of the room's graph that entitled an event.
+    pub(crate) event_auth: Arc<AuthEdges>,
     pub(crate) joined_users: Ids,
     pub(crate) profiles: ById<Arc<[u8]>>,
     pub(crate) memberships_of: ById<Arc<Vec<RoomsForUser>>>,
     pub(crate) rooms_of: Ids,
     pub(crate) forgotten_by: ById<Arc<HashSet<Arc<str>>>>,
     pub(crate) ignored_by: ById<Arc<HashSet<Arc<str>>>>,
+    pub(crate) blocked: ById<bool>,
     pub(crate) erased: Arc<Loader<Arc<str>, bool>>,
     /// All of them: they are few.
     pub(crate) partial_state: Arc<Cache<(), Arc<HashSet<Arc<str>>>>>,
@@ -49,13 +56,18 @@ impl RoomCaches {
             state_group_of: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             current_state: by_id(sizes.bytes(64 << 20), |_, state| 64 + state.len() * 150),
             room_summary: by_id(ids, |_, _| 1024),
-            is_joined: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
+            current_state_event: Arc::new(Groups::new(ids, |_, _| 300)),
+            hosts_joined: Arc::new(Groups::new(ids, |(_, room_id, host), _| room_id.len() + host.len() + 100)),
+            event_auth: Arc::new(Loader::new(sizes.bytes(64 << 20), |id: &Arc<str>, auth: &Arc<[Arc<str>]>| {
+                id.len() + auth.len() * 64 + 100
+            })),
             joined_users: Arc::new(Loader::new(sizes.bytes(32 << 20), |_, users: &IdSet| 64 + users.len() * 64)),
             profiles: by_id(sizes.bytes(32 << 20), |_, json| 64 + json.len()),
             memberships_of: by_id(sizes.bytes(32 << 20), |_, rooms| 64 + rooms.len() * 250),
             rooms_of: Arc::new(Loader::new(ids, |_, rooms: &IdSet| 64 + rooms.len() * 64)),
             forgotten_by: by_id(ids, |_, rooms| 64 + rooms.len() * 64),
             ignored_by: by_id(ids, |_, users| 64 + users.len() * 64),
+            blocked: by_id(ids, |id, _| id.len() + 64),
             erased: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
             partial_state: Arc::new(Cache::new(ids, |(), rooms| 64 + rooms.len() * 64)),
             max_lifetime: Arc::new(Loader::new(ids, |id: &Arc<str>, _| id.len() + 64)),
@@ -71,7 +83,10 @@ impl RoomCaches {
     fn register(&self, registry: &Registry) {
         by_first_key(registry, "get_partial_current_state_ids", &self.current_state);
         by_first_key(registry, "get_room_summary", &self.room_summary);
-        by_key(registry, "is_host_joined", &self.is_joined);
+        by_group(registry, "_get_current_state_event_id", &self.current_state_event);
+        by_group(registry, "is_host_joined", &self.hosts_joined);
+        let event_auth = Arc::clone(&self.event_auth);
+        registry.watch("*Event auth cache*", move || event_auth.cache().stats());
         by_key(registry, "get_users_in_room", &self.joined_users);
         by_first_key(registry, "get_users_in_room_with_profiles", &self.profiles);
         by_first_key(registry, "_get_rooms_for_local_user_where_membership_is_inner", &self.memberships_of);
@@ -82,6 +97,7 @@ impl RoomCaches {
         registry.watch("is_partial_state_room", move || watched.stats());
         registry.register("is_partial_state_room", move |_| partial_state.clear());
         by_key(registry, "_get_state_group_for_event", &self.state_group_of);
+        by_first_key(registry, "is_room_blocked", &self.blocked);
         by_key(registry, "is_user_erased", &self.erased);
         by_key(registry, "get_retention_policy_for_room", &self.max_lifetime);
         by_key(registry, "get_references_for_event", &self.references);
@@ -114,5 +130,19 @@ pub(crate) fn by_key<V: Clone + Send + Sync + 'static>(
     registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
         Some(key) => cache.invalidate(&Arc::from(*key)),
         None => cache.clear(),
+    });
+}
+
+/// Everything of the function's first argument: what else it depends on is the key within the group.
+fn by_group<K, V>(registry: &Registry, name: &'static str, groups: &Arc<Groups<Arc<str>, K, V>>)
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    let (groups, watched) = (Arc::clone(groups), Arc::clone(groups));
+    registry.watch(name, move || watched.stats());
+    registry.register(name, move |keys| match keys.and_then(<[&str]>::first) {
+        Some(key) => groups.invalidate_group(&Arc::from(*key)),
+        None => groups.clear(),
     });
 }

@@ -30,6 +30,8 @@ pub(crate) struct RoomReads {
     pub(crate) by_stream: ByRoom<(Between, usize), Page>,
     /// From the token backwards, with the limit.
     pub(crate) by_depth: ByRoom<(RoomToken, usize), Page>,
+    /// From the token, a point in depth, forwards, with the limit.
+    pub(crate) after_depth: ByRoom<(RoomToken, usize), Page>,
     pub(crate) last_before: ByRoom<MultiWriterPosition, Option<Arc<str>>>,
     pub(crate) gaps: ByRoom<Between, Option<MultiWriterPosition>>,
     pub(crate) deltas: ByRoom<Between, Arc<[StateDelta]>>,
@@ -44,6 +46,7 @@ impl RoomReads {
         let reads = Arc::new(Self {
             by_stream: ByRoom::new(bytes, |_, page| KEY + page.weight()),
             by_depth: ByRoom::new(bytes, |_, page| KEY + page.weight()),
+            after_depth: ByRoom::new(bytes, |_, page| KEY + page.weight()),
             last_before: ByRoom::new(bytes, |_, _| KEY + 100),
             gaps: ByRoom::new(bytes, |_, _| KEY),
             deltas: ByRoom::new(bytes, |_, deltas| KEY + deltas.len() * 200),
@@ -60,6 +63,7 @@ impl RoomReads {
     fn forget(&self, room_id: &Arc<str>) {
         self.by_stream.invalidate_group(room_id);
         self.by_depth.invalidate_group(room_id);
+        self.after_depth.invalidate_group(room_id);
         self.last_before.invalidate_group(room_id);
         self.gaps.invalidate_group(room_id);
         self.deltas.invalidate_group(room_id);
@@ -68,6 +72,7 @@ impl RoomReads {
     fn clear(&self) {
         self.by_stream.clear();
         self.by_depth.clear();
+        self.after_depth.clear();
         self.last_before.clear();
         self.gaps.clear();
         self.deltas.clear();

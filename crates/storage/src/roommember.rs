@@ -205,6 +205,39 @@ impl Storage {
         Ok(erased.into_iter().filter(|(_, erased)| *erased).map(|(id, _)| id).collect())
     }
 
+    /// `is_host_joined`: which of `room_ids` somebody of a server is in.
+    pub async fn is_host_joined(
+        &self,
+        room_ids: impl IntoIterator<Item = Arc<str>>,
+        host: &str,
+    ) -> Result<HashMap<Arc<str>, bool>, StorageError> {
+        let load = |storage: Self, keys: Vec<(Arc<str>, Arc<str>)>| async move {
+            let (room_ids, hosts): (Vec<&str>, Vec<&str>) =
+                keys.iter().map(|(room_id, host)| (&**room_id, &**host)).unzip();
+            // No LIKE: a server's name may hold what would stand for other names.
+            let rows: Vec<(String, String)> = sqlx::query_as(
+                "SELECT w.room_id, w.host FROM unnest($1::text[], $2::text[]) AS w(room_id, host) WHERE EXISTS (
+                     SELECT FROM current_state_events AS c WHERE c.room_id = w.room_id AND c.type = 'm.room.member'
+                         AND c.membership = 'join' AND substr(c.state_key, strpos(c.state_key, ':') + 1) = w.host)",
+            )
+            .bind(room_ids)
+            .bind(hosts)
+            .fetch_all(storage.pool())
+            .await?;
+            let joined: HashSet<(String, String)> = rows.into_iter().collect();
+            let is_joined = |key: &(Arc<str>, Arc<str>)| joined.contains(&(key.0.to_string(), key.1.to_string()));
+            let of = |key: (Arc<str>, Arc<str>)| {
+                let is_joined = is_joined(&key);
+                (key, is_joined)
+            };
+            Ok::<_, StorageError>(keys.into_iter().map(of).collect())
+        };
+        let host: Arc<str> = Arc::from(host);
+        let keys: Vec<_> = room_ids.into_iter().map(|room_id| (room_id, Arc::clone(&host))).collect();
+        let found = self.caches().hosts_joined.get_many(keys, self, load).await?;
+        Ok(found.into_iter().map(|((room_id, _), is_joined)| (room_id, is_joined)).collect())
+    }
+
     /// `get_room_summary`.
     pub async fn get_room_summary(&self, room_id: &str) -> Result<Arc<RoomSummary>, StorageError> {
         let load = || async {

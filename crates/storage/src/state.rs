@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use myelin_model::state_filter::{StateFilter, StateKey, StateMap};
 
-use crate::{Storage, StorageError};
+use crate::{Storage, StorageError, slot};
 
 /// From this many named keys on, the whole current state is loaded and kept instead.
 const MAX_NAMED_KEYS: usize = 100;
@@ -66,7 +66,47 @@ impl Storage {
         if let Some(state) = self.caches().current_state.get(room_id) {
             return Ok(state.get(&key).cloned());
         }
-        Ok(self.current_state_ids_of(room_id, &[key]).await?.into_values().next())
+        let keys = [(Arc::from(room_id), key)];
+        let found = self.caches().current_state_event.get_many(keys, self, Self::load_current_state_events).await?;
+        Ok(found.into_values().next().flatten())
+    }
+
+    /// `get_current_state_event_counts`: how many keys a room's current state has.
+    pub async fn get_current_state_event_counts(&self, room_id: &str) -> Result<usize, StorageError> {
+        if let Some(state) = self.caches().current_state.get(room_id) {
+            return Ok(state.len());
+        }
+        let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM current_state_events WHERE room_id = $1")
+            .bind(room_id)
+            .fetch_one(self.pool())
+            .await?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    async fn load_current_state_events(
+        self,
+        keys: Vec<(Arc<str>, StateKey)>,
+    ) -> Result<HashMap<(Arc<str>, StateKey), Option<Arc<str>>>, StorageError> {
+        let room_ids: Vec<&str> = keys.iter().map(|(room_id, _)| &**room_id).collect();
+        let (kinds, state_keys): (Vec<&str>, Vec<&str>) = keys.iter().map(|(_, (kind, key))| (&**kind, &**key)).unzip();
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT w.ordinality, c.event_id
+             FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w(room_id, type, state_key, ordinality)
+             JOIN current_state_events AS c
+                 ON c.room_id = w.room_id AND c.type = w.type AND c.state_key = w.state_key",
+        )
+        .bind(room_ids)
+        .bind(kinds)
+        .bind(state_keys)
+        .fetch_all(self.pool())
+        .await?;
+        let mut found: Vec<_> = keys.into_iter().map(|key| (key, None)).collect();
+        for (ordinality, event_id) in rows {
+            if let Some((_, found)) = slot(&mut found, ordinality) {
+                *found = Some(self.texts().share(&event_id));
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     async fn current_state_ids_of(&self, room_id: &str, keys: &[StateKey]) -> Result<StateMap, StorageError> {

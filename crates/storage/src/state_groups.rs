@@ -74,7 +74,7 @@ impl Storage {
             Members::All => {
                 let chains = self.chains(&groups, true).await?;
                 for (group, state) in &mut found {
-                    resolve(&chains, *group, filter, state);
+                    resolve(&chains, *group, |(kind, key)| filter.matches(kind, key), state);
                 }
             }
             Members::Some(users) => {
@@ -91,6 +91,23 @@ impl Storage {
             }
         }
         Ok(found.into_iter().map(|(group, state)| (group, Arc::new(state))).collect())
+    }
+
+    /// The member events of one server's users at each group.
+    pub async fn get_members_of_server(
+        &self,
+        groups: &HashSet<i64>,
+        server: &str,
+    ) -> Result<HashMap<i64, Vec<Arc<str>>>, StorageError> {
+        let chains = self.chains(groups, true).await?;
+        let is_of_server =
+            |(_, user_id): &StateKey| user_id.split_once(':').is_some_and(|(_, domain)| domain == server);
+        let members = |group: &i64| {
+            let mut state = StateMap::new();
+            resolve(&chains, *group, is_of_server, &mut state);
+            (*group, state.into_values().collect())
+        };
+        Ok(groups.iter().map(members).collect())
     }
 
     /// The state of each group, with or without its members.
@@ -110,8 +127,8 @@ impl Storage {
         let chains = if members { self.chains(&missing, true).await? } else { Chains::new() };
         for group in missing {
             let mut state = StateMap::new();
-            resolve(&others, group, &StateFilter::all(), &mut state);
-            resolve(&chains, group, &StateFilter::all(), &mut state);
+            resolve(&others, group, |_| true, &mut state);
+            resolve(&chains, group, |_| true, &mut state);
             state.shrink_to_fit();
             let state = Arc::new(state);
             resolved.insert((group, members), Arc::clone(&state));
@@ -244,12 +261,12 @@ impl Storage {
 }
 
 /// From the newest delta to the oldest: the first to name a key wins.
-fn resolve(chains: &Chains, group: i64, filter: &StateFilter, state: &mut StateMap) {
+fn resolve(chains: &Chains, group: i64, wanted: impl Fn(&StateKey) -> bool, state: &mut StateMap) {
     let mut at = Some(group);
     let mut steps = 0;
     while let Some(node) = at.and_then(|group| chains.get(&group)) {
         for (key, event_id) in &node.delta {
-            if filter.matches(&key.0, &key.1) {
+            if wanted(key) {
                 state.entry(key.clone()).or_insert_with(|| Arc::clone(event_id));
             }
         }
@@ -275,7 +292,7 @@ mod tests {
             (3, node(Some(2), &[])),
         ]);
         let mut state = StateMap::new();
-        resolve(&chains, 3, &StateFilter::all(), &mut state);
+        resolve(&chains, 3, |_| true, &mut state);
         let id = |kind: &str| state.get(&(Arc::from(kind), Arc::from(""))).map(ToString::to_string);
         assert_eq!((id("a"), id("b")), (Some("$3".to_owned()), Some("$2".to_owned())));
     }
@@ -283,6 +300,6 @@ mod tests {
     #[test]
     fn a_circle_of_edges_ends() {
         let chains = Chains::from([(1, node(Some(2), &[])), (2, node(Some(1), &[]))]);
-        resolve(&chains, 1, &StateFilter::all(), &mut StateMap::new());
+        resolve(&chains, 1, |_| true, &mut StateMap::new());
     }
 }

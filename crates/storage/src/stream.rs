@@ -63,14 +63,14 @@ pub(crate) fn at(index: i64) -> Option<usize> {
 
 /// Rooms with the bounds and limit of a page of each.
 type PageKey = (Arc<str>, (Between, usize));
-type DepthKey = (Arc<str>, (RoomToken, usize));
+pub(crate) type DepthKey = (Arc<str>, (RoomToken, usize));
 type LastKey = (Arc<str>, MultiWriterPosition);
 
 /// With the number of the key that the row belongs to.
-type PageRow = (i64, String, Option<String>, i64, i64);
+pub(crate) type PageRow = (i64, String, Option<String>, i64, i64);
 
 /// The rows of each key, in their order.
-fn by_index(keys: usize, rows: Vec<PageRow>) -> Vec<Vec<EventInOrder>> {
+pub(crate) fn by_index(keys: usize, rows: Vec<PageRow>) -> Vec<Vec<EventInOrder>> {
     let mut by_key = vec![Vec::new(); keys];
     for (index, event_id, instance, depth, stream) in rows {
         if let Some(rows) = at(index).and_then(|at| by_key.get_mut(at)) {
@@ -241,6 +241,42 @@ impl Storage {
             ((room_id, (upper, limit)), page)
         };
         Ok(keys.into_iter().zip(by_key).map(|(key, rows)| page(key, rows)).collect())
+    }
+
+    /// `get_room_events_stream_for_rooms` forwards: ids of the oldest events in (`lower`, `upper`] of each room.
+    pub async fn oldest_room_events(
+        &self,
+        room_ids: &[Arc<str>],
+        (lower, upper): (&MultiWriterPosition, &MultiWriterPosition),
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, StorageError> {
+        if upper.at_most(lower) || room_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
+        let rows: Vec<PageRow> = sqlx::query_as(
+            "SELECT k.index, e.event_id, e.instance_name, e.topological_ordering, e.stream_ordering
+             FROM unnest($1::text[]) WITH ORDINALITY AS k(room_id, index)
+             CROSS JOIN LATERAL (
+                 SELECT event_id, instance_name, topological_ordering, stream_ordering FROM events
+                 WHERE room_id = k.room_id AND NOT outlier AND stream_ordering > $2 AND stream_ordering <= $3
+                 ORDER BY stream_ordering LIMIT $4
+             ) AS e
+             ORDER BY k.index, e.stream_ordering",
+        )
+        .bind(ids)
+        .bind(lower.base)
+        .bind(upper.max())
+        .bind(sql_limit(limit))
+        .fetch_all(self.pool())
+        .await?;
+        let within = |row: &EventInOrder| upper.covers_since(lower, &row.position.instance, row.position.stream);
+        let by_room = by_index(room_ids.len(), rows);
+        Ok(by_room
+            .into_iter()
+            .flat_map(|rows| rows.into_iter().filter(within).take(limit))
+            .map(|row| row.event_id)
+            .collect())
     }
 
     /// `get_membership_changes_for_user`: ids of the user's own membership events in (`lower`, `upper`], oldest first.

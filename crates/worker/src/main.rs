@@ -23,7 +23,7 @@ use myelin_rest::routes::print::{Style, print};
 use myelin_rest::{App, metrics_router, router};
 use myelin_storage::Storage;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -93,6 +93,8 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
     let app = Arc::new(App::new(config, Arc::clone(&handlers))?);
     metrics::register(&app.metrics, &storage, &live, Arc::clone(&handlers), stats, commands)?;
     warn_of_gaps(config, &app);
+    // Who is reached may be told to stop or to read its log configuration again.
+    let signals = Signals::catch()?;
     // Listeners are bound before anything else is spawned: a port in use ends the start.
     let tasks = TaskTracker::new();
     listen_everywhere(config, &app, &tasks, &stop).await?;
@@ -107,7 +109,7 @@ async fn run(config: &Arc<Config>, logging: &Logging) -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
-    until_told_to_stop(config, logging).await?;
+    signals.until_told_to_stop(config, logging).await;
     notify(&[NotifyState::Stopping]);
     // No new connections; the follower ends, and with it every long-poll.
     stop.cancel();
@@ -173,20 +175,30 @@ fn warn_of_gaps(config: &Config, app: &App) {
     }
 }
 
-/// SIGINT and SIGTERM end the process; SIGHUP reads the log levels again.
-async fn until_told_to_stop(config: &Config, logging: &Logging) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                notify(&[NotifyState::Reloading]);
-                logging.reload(config.worker.log_config.as_deref());
-                notify(&[NotifyState::Ready]);
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { hangup, terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// SIGINT and SIGTERM end the process; SIGHUP reads the log levels again.
+    async fn until_told_to_stop(mut self, config: &Config, logging: &Logging) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    notify(&[NotifyState::Reloading]);
+                    logging.reload(config.worker.log_config.as_deref());
+                    notify(&[NotifyState::Ready]);
+                }
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
             }
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
-use myelin_testkit::http::Client;
+use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::synapse::Synapse;
 use serde_json::{Value, json};
 
@@ -55,6 +55,9 @@ fn answer(stream: TcpStream, asked: &AtomicUsize) -> std::io::Result<()> {
     reader.read_exact(&mut body)?;
     asked.fetch_add(1, Ordering::SeqCst);
     let body = String::from_utf8_lossy(&body);
+    if head.starts_with("get /auth/.well-known/openid-configuration http/1.1") {
+        return send(reader.get_mut(), "200 OK", &metadata().to_string());
+    }
     let is_proper = head.starts_with("post /auth/oauth2/introspect http/1.1")
         && head.contains(&format!("authorization: bearer {SECRET}"))
         && head.contains("content-type: application/x-www-form-urlencoded")
@@ -66,8 +69,55 @@ fn answer(stream: TcpStream, asked: &AtomicUsize) -> std::io::Result<()> {
         Some("no%2Bjson") => ("200 OK", "{".to_owned()),
         Some(token) => ("200 OK", introspection(token).to_string()),
     };
+    send(reader.get_mut(), status, &text)
+}
+
+fn send(stream: &mut TcpStream, status: &str, text: &str) -> std::io::Result<()> {
     let length = text.len();
-    write!(reader.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}")
+    let head = "Content-Type: application/json\r\nConnection: close";
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{head}\r\n\r\n{text}")
+}
+
+fn metadata() -> Value {
+    json!({"issuer": "https://auth.test/", "account_management_uri": "https://auth.test/account", "more": [1.5]})
+}
+
+/// What a Python worker with the same settings answers, Myelin answers.
+fn as_python(python: &Client, myelin: &Client) -> Result<()> {
+    const AVAILABLE: &str = "/_synapse/mas/is_localpart_available";
+    const QUERY: &str = "/_synapse/mas/query_user";
+    let long = format!("{AVAILABLE}?localpart={}", "x".repeat(300));
+    let paths = [
+        "/_matrix/client/v1/auth_metadata",
+        "/_matrix/client/unstable/auth_metadata",
+        "/_matrix/client/unstable/org.matrix.msc2965/auth_metadata",
+        "/_matrix/client/v3/register/available?username=x",
+        "/_matrix/client/v1/register/m.login.registration_token/validity?token=x",
+        &format!("{QUERY}?localpart=plain"),
+        &format!("{QUERY}?localpart=locked"),
+        &format!("{QUERY}?localpart=nobody"),
+        &format!("{QUERY}?localpart=%C3%A4"),
+        QUERY,
+        &format!("{AVAILABLE}?localpart=somebody"),
+        &format!("{AVAILABLE}?localpart=plain"),
+        &format!("{AVAILABLE}?localpart=12"),
+        &format!("{AVAILABLE}?localpart=_x"),
+        &format!("{AVAILABLE}?localpart=A"),
+        &format!("{AVAILABLE}?localpart="),
+        AVAILABLE,
+        &long,
+    ];
+    for token in [Some(SECRET), Some("plain"), None] {
+        let with = |client: &Client| token.map_or_else(|| client.clone(), |token| client.with_token(token));
+        for path in paths {
+            let (python, myelin) = (with(python).get(path)?, with(myelin).get(path)?);
+            let shown = |answer: &Answer| (answer.status, answer.header("cache-control").map(str::to_owned));
+            ensure!(shown(&python) == shown(&myelin), "{path}: {:?}, {:?}", shown(&python), shown(&myelin));
+            ensure!(python.json()? == myelin.json()?, "{path}: {} {}", python.json()?, myelin.json()?);
+            ensure!(myelin.header("x-myelin") == Some("native"), "{path} is passed on");
+        }
+    }
+    Ok(())
 }
 
 fn introspection(token: &str) -> Value {
@@ -99,6 +149,8 @@ pub fn delegated_to_a_service(synapse: &Synapse) -> Result<()> {
          'http://127.0.0.1:{port}/auth/', secret: {SECRET}}}\n"
     );
     let (client, _service) = myelin(synapse, "delegated", &extra)?;
+    let (python, _python) = python_worker(synapse, &extra)?;
+    as_python(&python, &client)?;
     let plain = json!({ "user_id": "@plain:myelin.test", "is_guest": false, "device_id": "PLAIN" });
     for token in ["inscope", "explicit", "unstable"] {
         expect(&client.with_token(token).get(WHOAMI)?, 200, &plain)?;
@@ -117,6 +169,15 @@ pub fn delegated_to_a_service(synapse: &Synapse) -> Result<()> {
         ensure!(asked == times, "{token}: asked {asked} times instead of {times}");
     }
     Ok(())
+}
+
+fn python_worker(synapse: &Synapse, extra: &str) -> Result<(Client, myelin_testkit::process::Service)> {
+    let port = myelin_testkit::process::free_port()?;
+    let worker = synapse.worker_config("delegated_python", port, extra)?;
+    let mut command = myelin_testkit::python::synapse("synapse.app.generic_worker")?;
+    command.arg("-c").arg(synapse.config()).arg("-c").arg(worker);
+    let (port, service) = synapse.start_worker("delegated_python", port, command)?;
+    Ok((Client::new(port), service))
 }
 
 fn refusals(client: &Client) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Start, serve, pass on, stop: the worker as systemd and nginx see it.
 
+mod arbitrary;
 mod startup;
 
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ const CASES: [Case; 3] = [
 
 #[test]
 fn with_a_real_synapse() -> Result<()> {
-    myelin_tests::run("", &[&CASES[..], &startup::CASES].concat())
+    myelin_tests::run("", &[&CASES[..], &startup::CASES, &arbitrary::CASES].concat())
 }
 
 fn same(a: &Answer, b: &Answer) {

@@ -1,5 +1,7 @@
 //! How many statements an answer costs: what is remembered is not asked again, and what many ask at once is asked once.
 
+mod servers;
+
 use std::collections::BTreeMap;
 use std::thread;
 
@@ -25,7 +27,8 @@ const WAITERS: &str = "synapse_notifier_listeners";
 
 #[test]
 fn statements() -> Result<()> {
-    let cases: [Case; 2] = [("many who wait", many_who_wait), ("many rooms", many_rooms)];
+    let cases: [Case; 3] =
+        [("many who wait", many_who_wait), ("many rooms", many_rooms), ("other servers", servers::other_servers)];
     myelin_tests::run(SETTINGS, &cases)
 }
 

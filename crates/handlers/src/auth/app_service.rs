@@ -72,8 +72,8 @@ impl Handlers {
         Ok(())
     }
 
-    /// `assert_requester_has_scope`.
-    pub fn assert_requester_has_scope(&self, requester: &Requester, scope: &str) -> Result<()> {
+    /// `assert_requester_has_scope`. `name`: what Synapse calls the scope in the error.
+    pub fn assert_requester_has_scope(&self, requester: &Requester, scope: &str, name: &str) -> Result<()> {
         let of_service = |id: &Arc<str>| {
             let mut services = self.config.app_services.iter().filter(|service| service.id == **id);
             services.any(|service| service.scopes.iter().any(|known| known == scope))
@@ -81,7 +81,7 @@ impl Handlers {
         if requester.scope.contains(scope) || requester.app_service.as_ref().is_some_and(of_service) {
             return Ok(());
         }
-        Err(MatrixError::forbidden(format!("Missing {scope} scope")))
+        Err(MatrixError::forbidden(format!("Missing {name} scope")))
     }
 }
 

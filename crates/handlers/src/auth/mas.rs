@@ -15,6 +15,8 @@ use myelin_config::Mas;
 use myelin_model::{MatrixError, Requester};
 use myelin_replication::connector::{Connector, Proxies, Versions, connector, describe};
 use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::{Handlers, Result};
 
@@ -29,6 +31,10 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub struct MasClient {
     address: String,
+    metadata_address: String,
+    secret: String,
+    /// What the service says of itself, once it has said it.
+    metadata: OnceCell<Value>,
     authorization: String,
     client: Client<Connector, Full<Bytes>>,
     proxies: Proxies,
@@ -64,6 +70,8 @@ enum MasError {
     Body(Box<dyn std::error::Error + Send + Sync>),
     #[error("answer: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("issuer or account_management_uri is missing")]
+    Metadata,
     #[error("no answer in time")]
     Timeout,
 }
@@ -80,6 +88,9 @@ impl MasClient {
             client,
             proxies,
             address: format!("{}/oauth2/introspect", config.endpoint),
+            metadata_address: format!("{}/.well-known/openid-configuration", config.endpoint),
+            secret: config.secret.clone(),
+            metadata: OnceCell::new(),
             authorization: format!("Bearer {}", config.secret),
             answers: Cache::new(CACHE_BYTES, |token, introspection: &Arc<Introspection>| {
                 token.len() + introspection.answer.scope.as_ref().map_or(0, String::len) + 300
@@ -109,15 +120,29 @@ impl MasClient {
             // The device may come as a value of its own instead of in the scope.
             .header("X-MAS-Supports-Device-Id", "1")
             .body(Full::from(body))?;
+        Ok(serde_json::from_slice(&self.answer(&mut request).await?)?)
+    }
+
+    async fn answer(&self, request: &mut Request<Full<Bytes>>) -> std::result::Result<Bytes, MasError> {
         if let Some(authorization) = self.proxies.authorization(request.uri()) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
         }
-        let response = self.client.request(request).await?;
+        let response = self.client.request(request.clone()).await?;
         if !response.status().is_success() {
             return Err(MasError::Status(response.status()));
         }
         let body = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await.map_err(MasError::Body)?;
-        Ok(serde_json::from_slice(&body.to_bytes())?)
+        Ok(body.to_bytes())
+    }
+
+    async fn load_metadata(&self) -> std::result::Result<Value, MasError> {
+        let mut request =
+            Request::get(&self.metadata_address).header(ACCEPT, "application/json").body(Full::default())?;
+        let answer =
+            tokio::time::timeout(TIMEOUT, self.answer(&mut request)).await.map_err(|_| MasError::Timeout)??;
+        let metadata: Value = serde_json::from_slice(&answer)?;
+        let has = |key: &str| metadata[key].is_string();
+        if has("issuer") && has("account_management_uri") { Ok(metadata) } else { Err(MasError::Metadata) }
     }
 }
 
@@ -153,6 +178,20 @@ impl Introspection {
 }
 
 impl Handlers {
+    /// `auth_metadata`: what the service says of itself, remembered from its first answer on. Nothing without a service.
+    pub async fn auth_metadata(&self) -> Result<Option<&Value>> {
+        let Some(mas) = &self.auth.mas else { return Ok(None) };
+        let load = || mas.load_metadata();
+        let metadata = mas.metadata.get_or_try_init(load).await;
+        let error = |error| MatrixError::internal(format!("{}: {error}", mas.metadata_address));
+        metadata.map(Some).map_err(error)
+    }
+
+    /// `is_request_using_the_shared_secret`; nothing without a service.
+    pub fn is_token_of_mas(&self, token: &str) -> Option<bool> {
+        self.auth.mas.as_ref().map(|mas| mas.secret == token)
+    }
+
     pub(super) async fn mas_requester(&self, mas: &MasClient, token: &str) -> Result<Requester> {
         let introspection = mas.introspect(token).await.map_err(|error| {
             let cause = format!("{}: {error}", mas.address);

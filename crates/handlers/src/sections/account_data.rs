@@ -53,9 +53,15 @@ impl Handlers {
     }
 
     async fn all_account_data(&self, user_id: &str) -> Result<AccountData> {
+        let mut data = self.stored_account_data(user_id).await?;
+        data.global.push(self.push_rules_item(user_id).await?);
+        Ok(data)
+    }
+
+    /// Everything but push rules.
+    pub(crate) async fn stored_account_data(&self, user_id: &str) -> Result<AccountData> {
         let global = self.storage.get_global_account_data_for_user(user_id).await?;
-        let mut global: Vec<Item> = items(&global).filter(|item| self.exists(item)).collect();
-        global.push(self.push_rules_item(user_id).await?);
+        let global: Vec<Item> = items(&global).filter(|item| self.exists(item)).collect();
         let mut rooms: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
         for (room_id, tags) in &*self.storage.get_tags_for_user(user_id).await? {
             rooms.insert(Arc::clone(room_id), vec![tag_item(tags)]);

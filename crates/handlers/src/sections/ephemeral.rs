@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
-use myelin_model::StreamToken;
+use myelin_model::{MultiWriterPosition, StreamToken};
 use myelin_storage::receipts::ReceiptInRoom;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -42,14 +42,29 @@ impl Handlers {
             Some(lower) => self.live.may_have_changed_of(Changed::RoomReceipts, joined_room_ids, lower.base),
             None => joined_room_ids.to_vec(),
         };
-        for (room_id, receipts) in self.storage.get_linearized_receipts_for_rooms(&rooms, lower, &now.receipt).await? {
+        for (room_id, item) in self.receipts_of_rooms(user_id, &rooms, lower, &now.receipt).await? {
+            by_room.entry(room_id).or_default().push(item);
+        }
+        Ok(by_room)
+    }
+
+    /// The receipts in (`lower`, `upper`] that the user may see, by room.
+    pub(crate) async fn receipts_of_rooms(
+        &self,
+        user_id: &str,
+        rooms: &[Arc<str>],
+        lower: Option<&MultiWriterPosition>,
+        upper: &MultiWriterPosition,
+    ) -> Result<Vec<(Arc<str>, Item)>> {
+        let mut found = Vec::new();
+        for (room_id, receipts) in self.storage.get_linearized_receipts_for_rooms(rooms, lower, upper).await? {
             let receipts: Vec<&ReceiptInRoom> = receipts.iter().collect();
             let content = merge(&receipts, user_id);
             if !content.is_empty() {
-                by_room.entry(room_id).or_default().push(Item::of("m.receipt", &content));
+                found.push((room_id, Item::of("m.receipt", &content)));
             }
         }
-        Ok(by_room)
+        Ok(found)
     }
 }
 

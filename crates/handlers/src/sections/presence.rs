@@ -95,6 +95,42 @@ impl Handlers {
         Ok(states.get(&user_id).map(|state| format_user_presence_state(state, now_ms)).unwrap_or_default().into())
     }
 
+    /// `PresenceEventSource` from the beginning, as the oldest routes show it: of those who are there.
+    pub(crate) async fn presence_for_initial_sync(&self, user_id: &Arc<str>, now_ms: i64) -> Result<Vec<Value>> {
+        let mut states = self.presence_of(self.users_with_news(user_id, None).await?).await?;
+        states.retain(|_, state| state.state != OFFLINE);
+        Ok(states.values().map(|state| presence_event(state, now_ms)).collect())
+    }
+
+    /// `PresenceEventSource` from a position on, as the oldest routes show it: of those whom the user shares a room with,
+    /// or who are in the room that is asked for.
+    pub(crate) async fn presence_news(
+        &self,
+        user_id: &Arc<str>,
+        from: i64,
+        room_id: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Vec<Value>> {
+        let full = self.storage.get_full_presence_position(user_id).await?.is_some_and(|position| from <= position);
+        let since = (!full).then_some(from);
+        let mut users = self.users_with_news(user_id, since).await?;
+        if let Some(room_id) = room_id {
+            let there: HashSet<Arc<str>> = self.storage.get_users_in_room(room_id).await?.iter().cloned().collect();
+            match since {
+                Some(since) => users.extend(self.live.may_have_changed_of(Changed::UserPresence, &there, since)),
+                None => users.extend(there),
+            }
+        }
+        let mut states = self.presence_of(users).await?;
+        states.retain(|_, state| !full || state.state != OFFLINE);
+        Ok(states.values().map(|state| presence_event(state, now_ms)).collect())
+    }
+
+    /// `get_states`, as the oldest routes show them.
+    pub(crate) async fn presence_events(&self, users: HashSet<Arc<str>>, now_ms: i64) -> Result<Vec<Value>> {
+        Ok(self.presence_of(users).await?.values().map(|state| presence_event(state, now_ms)).collect())
+    }
+
     /// `current_state_for_users`: of users who never had a presence, "offline".
     async fn presence_of(&self, users: HashSet<Arc<str>>) -> Result<HashMap<Arc<str>, PresenceState>> {
         let mut states = HashMap::new();
@@ -125,6 +161,13 @@ fn offline(user_id: Arc<str>) -> PresenceState {
         status_msg: None,
         currently_active: false,
     }
+}
+
+/// The user stands in the content, and nobody has sent it.
+fn presence_event(state: &PresenceState, now_ms: i64) -> Value {
+    let mut content = format_user_presence_state(state, now_ms);
+    content.insert("user_id".to_owned(), (*state.user_id).into());
+    json!({ "type": "m.presence", "content": content })
 }
 
 fn item(state: &PresenceState, now_ms: i64) -> Item {

@@ -1,5 +1,6 @@
 //! An event as it is stored and read. Answers to `synapse/events/__init__.py`.
 
+pub mod pdu;
 mod redact;
 pub mod serialize;
 mod stored;

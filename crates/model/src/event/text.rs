@@ -28,6 +28,10 @@ pub(super) struct Text {
     /// `room_id` and `unsigned` are missing: they differ from answer to answer.
     client: Arc<str>,
     content: usize,
+    /// Where in `client` the ids end that are written after `content`.
+    ids: usize,
+    /// Of a redaction: `"content":…` and `"redacts":…` as they were signed.
+    signed: Option<Arc<str>>,
     /// An object of all other members.
     server: Arc<str>,
     /// `server` has keys that clients may get, too.
@@ -38,6 +42,7 @@ impl Text {
     /// `keys`: all but `content` and `unsigned`. `redacts`: of a redaction, which has it in both places whatever its
     /// room's version.
     pub fn new(event_id: &str, content: &str, keys: &RawKeys<'_>, redacts: Option<&str>) -> Self {
+        let signed = redacts.map(|_| signed_members(content, keys));
         let mut client = Vec::with_capacity(content.len() + 300);
         client.extend_from_slice(CONTENT.as_bytes());
         match redacts {
@@ -49,6 +54,7 @@ impl Text {
         if let Some(redacts) = redacts {
             write_member(&mut client, "redacts", redacts);
         }
+        let ids = client.len();
         let mut server = vec![b'{'];
         let mut odd = false;
         for (key, value) in keys {
@@ -70,7 +76,7 @@ impl Text {
             }
         }
         server.push(b'}');
-        Self { client: text(client), content, server: text(server), odd }
+        Self { client: text(client), content, ids, signed, server: text(server), odd }
     }
 
     /// The same event with other content, and of its other keys those that `keep` names.
@@ -88,6 +94,12 @@ impl Text {
 
     pub fn client(&self) -> &str {
         &self.client
+    }
+
+    /// What of `client` other servers get, in two pieces: no id that is not in the event itself.
+    pub fn shared(&self) -> (&str, &str) {
+        let content = self.client.get(..self.content).unwrap_or_default();
+        (self.signed.as_deref().unwrap_or(content), self.client.get(self.ids..).unwrap_or_default())
     }
 
     /// The members of the rest, without braces.
@@ -115,7 +127,7 @@ impl Text {
     }
 
     pub fn len(&self) -> usize {
-        self.client.len() + self.server.len()
+        self.client.len() + self.server.len() + self.signed.as_ref().map_or(0, |signed| signed.len())
     }
 }
 
@@ -192,6 +204,13 @@ fn write_with_redacts(out: &mut Vec<u8>, content: &str, redacts: &str) {
         out.extend_from_slice(value.get().as_bytes());
     }
     out.push(b'}');
+}
+
+fn signed_members(content: &str, keys: &RawKeys<'_>) -> Arc<str> {
+    match keys.get("redacts") {
+        Some(redacts) => format!("{CONTENT}{content},\"redacts\":{redacts}").into(),
+        None => format!("{CONTENT}{content}").into(),
+    }
 }
 
 fn text(json: Vec<u8>) -> Arc<str> {

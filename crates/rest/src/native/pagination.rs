@@ -21,7 +21,11 @@ const MAX_LIMIT: i64 = 1000;
 const MAX_NATIVE_LIMIT: i64 = 10_000;
 
 /// `PaginationConfig.from_request`
-async fn pagination_config(call: &Call, limit: i64, direction: Direction) -> Result<PaginationConfig, Refusal> {
+pub(super) async fn pagination_config(
+    call: &Call,
+    limit: i64,
+    direction: Direction,
+) -> Result<PaginationConfig, Refusal> {
     let query = &call.query;
     let direction = query.one_of("dir", &["b", "f"])?.and_then(Direction::parse).unwrap_or(direction);
     let (from, to) = (query.string("from")?, query.string("to")?);

@@ -1,5 +1,6 @@
 //! Reads of one room. Answers to `synapse/rest/client/room.py` and `events.py`.
 
+use http::StatusCode;
 use myelin_handlers::auth::AuthOptions;
 use myelin_handlers::now_ms;
 use myelin_handlers::room_members::MembersQuery;
@@ -76,6 +77,20 @@ pub async fn event(call: Call) -> Result<Answer, Refusal> {
     let (room_id, event_id) = (call.parameters.get("room_id"), call.parameters.get("event_id"));
     whole_state(&call, room_id).await?;
     Ok(Answer::json(call.app.handlers.room_event(&requester, room_id, event_id, now_ms()).await?))
+}
+
+/// `GET /events/{event_id}`: of whatever room.
+pub async fn event_anywhere(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::default()).await?;
+    let event_id = call.parameters.get("event_id");
+    let handlers = &call.app.handlers;
+    if let Some(event) = handlers.storage.get_event(event_id).await.map_err(MatrixError::from)? {
+        whole_state(&call, &event.room_id).await?;
+    }
+    Ok(match handlers.event(&requester, event_id, now_ms()).await? {
+        Some(event) => Answer::json(event),
+        None => Answer { status: StatusCode::NOT_FOUND, ..Answer::json(r#""Event not found.""#) },
+    })
 }
 
 /// `GET /rooms/{room_id}/timestamp_to_event`

@@ -75,12 +75,14 @@ impl Collector for Caches {
             self.bytes.with_label_values(&[name]).set(number(stats.bytes));
             self.max_bytes.with_label_values(&[name]).set(number(stats.max_bytes));
         }
-        let sync = self.handlers.sync_responses.stats();
-        self.responses.with_label_values(&["sync"]).set(number(sync.asked));
-        self.response_hits.with_label_values(&["sync"]).set(number(sync.hits));
-        self.response_size.with_label_values(&["sync"]).set(i64::try_from(sync.entries).unwrap_or(i64::MAX));
-        self.response_evicted.with_label_values(&["sync", "time"]).set(number(sync.expired));
-        self.response_evicted.with_label_values(&["sync", "size"]).set(number(sync.evicted));
+        let sync = ("sync", self.handlers.sync_responses.stats());
+        for (name, stats) in self.handlers.federation_responses().into_iter().chain([sync]) {
+            self.responses.with_label_values(&[name]).set(number(stats.asked));
+            self.response_hits.with_label_values(&[name]).set(number(stats.hits));
+            self.response_size.with_label_values(&[name]).set(i64::try_from(stats.entries).unwrap_or(i64::MAX));
+            self.response_evicted.with_label_values(&[name, "time"]).set(number(stats.expired));
+            self.response_evicted.with_label_values(&[name, "size"]).set(number(stats.evicted));
+        }
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::Client;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::progress;
 
 /// Raised when what is made changes, so that an older copy is not used.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// `user0000` and on: all are in the room of 2,000, the first half in the room of 1,000, the second half in small rooms.
 pub const USERS: usize = 2000;
@@ -27,18 +27,27 @@ const LIGHT_ROOMS: usize = 5;
 /// The account `heavy` is in all of these and in the room of 2,000.
 const SMALL_ROOMS: usize = 300;
 const SMALL_ROOM_MEMBERS: usize = 6;
-const MESSAGES: usize = 30;
+pub const MESSAGES: usize = 30;
+/// Index of a small room's message that a thread was begun on.
+pub const THREAD_ROOT: usize = THREADED - 1;
+/// Every fifteenth message, from this, answers the one before it in a thread.
+const THREADED: usize = 4;
 const BIG_ROOM_MESSAGES: usize = 40;
 /// Sent to the room of 1,000 after `before_messages`.
 const NEW_MESSAGES: usize = 50;
 /// Rooms that get one or two messages after `before_rooms`.
 const NEW_ROOMS: usize = 50;
+/// Small rooms in the space.
+const SPACE_ROOMS: usize = 100;
+/// The first users have a device with keys.
+pub const WITH_KEYS: usize = 100;
+/// How long the statistics of rooms may take to follow, in seconds.
+const STATISTICS: u64 = 120;
 /// Requests at a time: the main process has one thread, and Postgres works meanwhile.
 const LANES: usize = 3;
 
 /// Only while the data are made: what nobody asks for later is not computed.
 const SETTINGS: &str = "
-stats: {enabled: false}
 presence: {enabled: false}
 ";
 
@@ -48,6 +57,8 @@ pub struct Dataset {
     pub room_of_2000: String,
     pub room_of_1000: String,
     pub small_rooms: Vec<String>,
+    /// Of the first 100 small rooms.
+    pub space: String,
     /// Messages of the small rooms: room id, event id.
     pub events: Vec<(String, String)>,
     /// A /sync token from before the last 50 messages of the room of 1,000.
@@ -63,6 +74,10 @@ pub fn token(user: &str) -> String {
 
 pub fn user(number: usize) -> String {
     format!("user{number:04}")
+}
+
+pub fn id(user: &str) -> String {
+    format!("@{user}:{SERVER_NAME}")
 }
 
 pub fn light(number: usize) -> String {
@@ -143,8 +158,48 @@ impl Maker<'_> {
             let sender = user(member(index * 5, 0));
             (0..=index % 2).try_for_each(|_| self.say(&sender, &small_rooms[index * 5], 0, "").map(drop))
         })?;
+        let space = self.space(&small_rooms)?;
+        each("devices with keys", WITH_KEYS, |index| self.upload_keys(&user(index)))?;
+        self.wait_for_statistics()?;
         let events = events.concat();
-        Ok(Dataset { room_of_2000, room_of_1000, small_rooms, events, before_messages, before_rooms })
+        Ok(Dataset { room_of_2000, room_of_1000, small_rooms, space, events, before_messages, before_rooms })
+    }
+
+    fn space(&self, rooms: &[String]) -> Result<String> {
+        let body = json!({"preset": "public_chat", "room_version": "11", "name": "A space",
+            "creation_content": {"type": "m.space"}});
+        let answer = self.ask(&user(0), "POST", "createRoom", &body)?;
+        let space = answer["room_id"].as_str().context("no room_id")?.to_owned();
+        for room in rooms.iter().take(SPACE_ROOMS) {
+            let path = format!("rooms/{space}/state/m.space.child/{room}");
+            self.ask(&user(0), "PUT", &path, &json!({"via": [SERVER_NAME]}))?;
+        }
+        Ok(space)
+    }
+
+    fn upload_keys(&self, name: &str) -> Result<()> {
+        // As long as real ones.
+        let (key, signature) = ("A".repeat(43), "A".repeat(86));
+        let user_id = id(name);
+        let keys = json!({
+            "user_id": user_id, "device_id": "BENCH",
+            "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
+            "keys": {"curve25519:BENCH": key, "ed25519:BENCH": key},
+            "signatures": {user_id: {"ed25519:BENCH": signature}},
+        });
+        self.ask(name, "POST", "keys/upload", &json!({ "device_keys": keys })).map(drop)
+    }
+
+    /// Lists of rooms are made of them; Synapse counts in the background.
+    fn wait_for_statistics(&self) -> Result<()> {
+        let behind = "SELECT (SELECT stream_id FROM stats_incremental_position)
+            < (SELECT max(stream_id) FROM current_state_delta_stream)";
+        let start = Instant::now();
+        while self.synapse.postgres.query("synapse", behind)?.trim() != "f" {
+            ensure!(start.elapsed().as_secs() < STATISTICS, "the statistics of rooms do not follow");
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        Ok(())
     }
 
     /// Two thousand registrations would take longer than all the rest, and leave no more than these rows.
@@ -152,7 +207,7 @@ impl Maker<'_> {
         let names = (0..USERS).map(user).chain((0..LIGHTS).map(light)).chain(["heavy".to_owned()]);
         let mut sql = String::from("BEGIN;");
         for (index, name) in names.enumerate() {
-            let (id, token, access) = (format!("@{name}:{SERVER_NAME}"), token(&name), 1_000_000 + index);
+            let (id, token, access) = (id(&name), token(&name), 1_000_000 + index);
             // Writing to a String cannot fail.
             let _ = write!(
                 sql,
@@ -163,6 +218,9 @@ impl Maker<'_> {
                     VALUES ({access}, '{id}', 'BENCH', '{token}', true);\n"
             );
         }
+        // Some routes let through ten requests at once, whatever the configuration says.
+        let unlimited = id("heavy");
+        let _ = write!(sql, "INSERT INTO ratelimit_override VALUES ('{unlimited}', 0, 0);");
         let script = self.synapse.folder.join("users.sql");
         fs::write(&script, sql + "COMMIT;")?;
         self.synapse.postgres.run_script("synapse", &script, &[])
@@ -204,7 +262,7 @@ impl Maker<'_> {
         let mut kind = "m.room.message";
         match number % 15 {
             _ if earlier.is_empty() => {}
-            4 => content["m.relates_to"] = json!({"rel_type": "m.thread", "event_id": earlier}),
+            THREADED => content["m.relates_to"] = json!({"rel_type": "m.thread", "event_id": earlier}),
             8 => {
                 content["m.new_content"] = json!({"msgtype": "m.text", "body": "Better said."});
                 content["m.relates_to"] = json!({"rel_type": "m.replace", "event_id": earlier});

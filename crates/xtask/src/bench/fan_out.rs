@@ -133,7 +133,7 @@ async fn poll(
     }
     loop {
         let path = format!("/_matrix/client/v3/sync?set_presence=offline&timeout={POLL_MS}&since={since}");
-        let answer = connection.ask(&Ask { path, token: Some(token.clone()) }).await?;
+        let answer = connection.ask(&Ask { path, authorization: Some(format!("Bearer {token}")), body: None }).await?;
         let arrived = Instant::now();
         since = serde_json::from_slice::<Answer>(&answer)?.next_batch;
         // What else may wake somebody is not a delivery.

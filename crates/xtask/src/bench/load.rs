@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What is asked for: a path with its query, as whom.
+/// What is asked for: a path with its query, as whom. With a body it is a POST.
+#[derive(Default)]
 pub struct Ask {
     pub path: String,
-    /// `None` for what needs no access token.
-    pub token: Option<String>,
+    /// `None` for what everybody may ask.
+    pub authorization: Option<String>,
+    pub body: Option<Bytes>,
 }
 
 /// Gives the request of a number; every number is asked for once in a run, so that no answer is kept from before.
@@ -24,7 +26,7 @@ pub type Asks = Arc<dyn Fn(u64) -> Ask + Send + Sync>;
 
 /// One connection to a worker.
 pub struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     port: u16,
 }
 
@@ -40,13 +42,14 @@ impl Connection {
 
     /// The whole answer; anything but 200 is an error.
     pub async fn ask(&mut self, ask: &Ask) -> Result<Bytes> {
-        let request = Request::builder().method(Method::GET).uri(ask.path.parse::<Uri>()?);
+        let method = if ask.body.is_some() { Method::POST } else { Method::GET };
+        let request = Request::builder().method(method).uri(ask.path.parse::<Uri>()?);
         let mut request = request.header("Host", format!("127.0.0.1:{}", self.port));
-        if let Some(token) = &ask.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+        if let Some(authorization) = &ask.authorization {
+            request = request.header("Authorization", authorization);
         }
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Empty::new())?).await?;
+        let response = self.sender.send_request(request.body(Full::new(ask.body.clone().unwrap_or_default()))?).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         ensure!(status == 200, "{}: {status} {}", ask.path, String::from_utf8_lossy(&body));

@@ -2,6 +2,7 @@
 
 mod dataset;
 mod fan_out;
+mod federation;
 mod listening;
 mod load;
 mod measure;
@@ -97,6 +98,9 @@ fn measure_all(stack: &Stack, effort: Effort, only: &str, runtime: &Runtime) -> 
     let mut results = Results { circumstances: report::circumstances(&postgres)?, ..Results::default() };
     let mut rows = rows::all(stack)?;
     rows.retain(|row| row.name.starts_with(only));
+    if rows.iter().any(|row| row.name.starts_with("fed_")) {
+        results.verifications = Some(federation::verifications_per_second(effort.time)?);
+    }
     if !rows.is_empty() {
         progress("rows");
         results.rows = measure::rows(stack, &rows, effort, runtime, |row| eprintln!("{}", report::line(row)))?;

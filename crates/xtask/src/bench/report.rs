@@ -17,6 +17,8 @@ use super::stack::{MYELIN, PYTHON};
 pub struct Results {
     pub circumstances: String,
     pub rows: Vec<Measured>,
+    /// Ed25519 signatures that one core checks in a second: the floor of the `fed_` rows.
+    pub verifications: Option<f64>,
     pub fan_out: Vec<FanOut>,
     pub listening: Option<Listening>,
     /// Milliseconds until a worker answered.
@@ -59,6 +61,13 @@ pub fn text(results: &Results) -> String {
     if !results.rows.is_empty() {
         out += "## Python / Myelin\n\n";
         out += &ratios(&results.rows);
+    }
+    if let Some(verifications) = results.verifications {
+        let _ = writeln!(
+            out,
+            "\n`fed_` requests are signed: one core checks {verifications:.0} signatures a second, {:.3} ms each.",
+            1e3 / verifications
+        );
     }
     if !results.fan_out.is_empty() {
         out += "\n## One message, many long-polls\n\n";

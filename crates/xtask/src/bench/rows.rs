@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use bytes::Bytes;
+use serde_json::json;
 
-use super::dataset::{self, LIGHTS, light, token};
+use super::dataset::{self, LIGHTS, light, token, user};
+use super::federation;
 use super::load::{Ask, Asks};
 use super::stack::Stack;
 
@@ -27,19 +30,22 @@ pub struct Row {
     pub asks: Asks,
 }
 
-const ALL: &[usize] = &[1, 8, 32];
-const NOT_MANY: &[usize] = &[1, 8];
-const FEW: &[usize] = &[1, 4];
+pub const ALL: &[usize] = &[1, 8, 32];
+pub const NOT_MANY: &[usize] = &[1, 8];
+pub const FEW: &[usize] = &[1, 4];
 
 pub fn all(stack: &Stack) -> Result<Vec<Row>> {
     let mut rows = vec![
-        row("versions", 20, ALL, 8, |_| Ask { path: "/_matrix/client/versions".to_owned(), token: None }),
+        row("versions", 20, ALL, 8, |_| Ask { path: "/_matrix/client/versions".to_owned(), ..Ask::default() }),
         row("whoami", 20, ALL, 8, |n| by_light(n, "/_matrix/client/v3/account/whoami".to_owned())),
         row("joined_rooms_5", 20, ALL, 8, |n| by_light(n, "/_matrix/client/v3/joined_rooms".to_owned())),
         row("joined_rooms_300", 20, ALL, 1, |_| by("heavy", "/_matrix/client/v3/joined_rooms".to_owned())),
     ];
     rows.extend(sync_rows(stack)?);
     rows.extend(room_rows(stack));
+    rows.extend(federation::rows(stack)?);
+    rows.extend(history_rows(stack));
+    rows.extend(people_rows(stack));
     Ok(rows)
 }
 
@@ -51,10 +57,7 @@ fn sync_rows(stack: &Stack) -> Result<Vec<Row>> {
     Ok(vec![
         row("sync_nothing_5", 50, ALL, 16, move |n| by_light(n, since(&now, n))),
         row("sync_nothing_300", 50, ALL, 2, move |n| by("heavy", since(&now_too, n))),
-        row("sync_50_messages", 30, ALL, 16, move |n| {
-            // Of those who are in the two big rooms only.
-            by(&dataset::user(500 + usize::try_from(n % 8).unwrap_or_default()), since(&before_messages, n))
-        }),
+        row("sync_50_messages", 30, ALL, 16, move |n| by(&in_both(n), since(&before_messages, n))),
         row("sync_50_rooms", 30, NOT_MANY, 2, move |n| by("heavy", since(&before_rooms, n))),
         row("sync_initial_5", 15, ALL, 16, |n| by_light(n, format!("{SYNC}&timeout={n}"))),
         row("sync_initial_5_lazy", 15, ALL, 16, |n| by_light(n, format!("{SYNC}&timeout={n}&filter={LAZY}"))),
@@ -82,7 +85,52 @@ fn room_rows(stack: &Stack) -> Vec<Row> {
     rows
 }
 
-fn row(
+/// What was said in rooms.
+fn history_rows(stack: &Stack) -> Vec<Row> {
+    let data = &stack.dataset;
+    let messages = in_room(&data.room_of_1000, "messages?dir=b&limit=50");
+    let contexts: Vec<_> =
+        data.events.iter().map(|(room, event)| in_room(room, &format!("context/{event}?limit=10"))).collect();
+    // Of those events that are the root of a thread.
+    let roots = data.events.chunks(dataset::MESSAGES).filter_map(|room| room.get(dataset::THREAD_ROOT));
+    let relations: Vec<_> =
+        roots.map(|(room, event)| format!("/_matrix/client/v1/rooms/{room}/relations/{event}")).collect();
+    let search = json!({"search_categories": {"room_events": {
+        "search_term": "sentence", "order_by": "recent", "filter": {"rooms": [data.room_of_1000], "limit": 10},
+        "event_context": {"before_limit": 1, "after_limit": 1, "include_profile": true},
+    }}});
+    let search = Bytes::from(search.to_string());
+    vec![
+        row("messages_50", 15, ALL, 16, move |n| by(&in_both(n), messages.clone())),
+        row("context_10", 15, ALL, 300, move |n| by("heavy", pick(&contexts, n * 7919).clone())),
+        row("relations", 15, ALL, 300, move |n| by("heavy", pick(&relations, n * 7).clone())),
+        row("search", 15, NOT_MANY, 8, move |n| Ask {
+            body: Some(search.clone()),
+            ..by(&in_both(n), "/_matrix/client/v3/search".to_owned())
+        }),
+    ]
+}
+
+/// Of people and of lists of rooms.
+fn people_rows(stack: &Stack) -> Vec<Row> {
+    let users: serde_json::Map<_, _> = (0..dataset::WITH_KEYS).map(|n| (dataset::id(&user(n)), json!([]))).collect();
+    let keys = Bytes::from(json!({ "device_keys": users }).to_string());
+    let hierarchy = format!("/_matrix/client/v1/rooms/{}/hierarchy?limit=50", stack.dataset.space);
+    vec![
+        row("keys_query_100", 15, ALL, 8, move |n| Ask {
+            body: Some(keys.clone()),
+            ..by_light(n, "/_matrix/client/v3/keys/query".to_owned())
+        }),
+        row("profile", 15, ALL, dataset::USERS, |n| {
+            let of = usize::try_from(n).unwrap_or_default() % dataset::USERS;
+            by_light(n, format!("/_matrix/client/v3/profile/{}", dataset::id(&user(of))))
+        }),
+        row("push_rules", 15, ALL, 16, |n| by_light(n, "/_matrix/client/v3/pushrules/".to_owned())),
+        row("hierarchy_50", 15, NOT_MANY, 2, move |_| by("heavy", hierarchy.clone())),
+    ]
+}
+
+pub fn row(
     name: &'static str,
     goal: u32,
     concurrency: &'static [usize],
@@ -93,7 +141,7 @@ fn row(
 }
 
 fn by(user: &str, path: String) -> Ask {
-    Ask { path, token: Some(token(user)) }
+    Ask { path, authorization: Some(format!("Bearer {}", token(user))), body: None }
 }
 
 /// As each of the accounts with few rooms in turn.
@@ -102,7 +150,12 @@ fn by_light(n: u64, path: String) -> Ask {
     by(&light(number), path)
 }
 
-fn pick<T>(list: &[T], n: u64) -> &T {
+/// One of those who are in the two big rooms only.
+fn in_both(n: u64) -> String {
+    user(500 + usize::try_from(n % 8).unwrap_or_default())
+}
+
+pub fn pick<T>(list: &[T], n: u64) -> &T {
     &list[usize::try_from(n).unwrap_or_default() % list.len()]
 }
 

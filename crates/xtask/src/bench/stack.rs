@@ -28,6 +28,7 @@ const PYTHON_ROLE: &str = "bench_python";
 /// Of both workers and the main process; `cp_max` is testkit's.
 const SETTINGS: &str = "
 stats: {enabled: false}
+rc_federation: {sleep_limit: 1000000, reject_limit: 1000000, concurrent: 1000}
 ";
 
 pub struct Worker {

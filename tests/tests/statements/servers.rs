@@ -1,0 +1,84 @@
+//! What other servers ask of a room: walks cost the same however long they are, and what is warm costs only what
+//! nobody asked for before. Requests are signed with the server's own key, whose server is in the room.
+
+use anyhow::{Context, Result, ensure};
+use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
+use myelin_testkit::http::Client;
+use myelin_testkit::process::free_port;
+use myelin_testkit::synapse::{SERVER_NAME, Synapse};
+use serde_json::{Value, json};
+
+use super::{Counted, User};
+
+const MESSAGES: usize = 60;
+const F: &str = "/_matrix/federation/v1";
+/// The graph; with events that nobody asked for: them, their redactions, their state groups and the rows of these.
+const WALK: u64 = 1;
+const COLD_WALK: u64 = 12;
+/// An event, its redactions and its state group.
+const STATE: u64 = 3;
+
+struct Server {
+    myelin: Client,
+    key: SigningKey,
+}
+
+impl Server {
+    fn ask(&self, path: &str, content: Option<&Value>) -> Result<Value> {
+        let method = if content.is_some() { "POST" } else { "GET" };
+        let request = SignedRequest {
+            method,
+            uri: path,
+            origin: SERVER_NAME,
+            destination: SERVER_NAME,
+            content: content.and_then(Value::as_object),
+        };
+        let (id, signature) = (self.key.id(), self.key.sign(&request.text()?));
+        let header = format!("X-Matrix origin=\"{SERVER_NAME}\",key=\"{id}\",sig=\"{signature}\"");
+        let headers = [("Authorization", header.as_str()), ("Content-Type", "application/json")];
+        let body = content.map(|content| content.to_string().into_bytes());
+        let answer = self.myelin.send_bytes(method, path, &headers, body)?;
+        ensure!(answer.header("x-myelin") == Some("native"), "the fallback answered {path}");
+        answer.ok()
+    }
+
+    /// How many events are in the answer.
+    fn backfill(&self, room_id: &str, event: &str, limit: usize) -> Result<usize> {
+        let answer = self.ask(&format!("{F}/backfill/{room_id}?v={event}&limit={limit}"), None)?;
+        Ok(answer["pdus"].as_array().context("no pdus")?.len())
+    }
+
+    fn missing(&self, room_id: &str, event: &str) -> Result<usize> {
+        let content = json!({"latest_events": [event], "limit": 20});
+        let answer = self.ask(&format!("{F}/get_missing_events/{room_id}"), Some(&content))?;
+        Ok(answer["events"].as_array().context("no events")?.len())
+    }
+}
+
+pub fn other_servers(synapse: &Synapse) -> Result<()> {
+    let counted = Counted::start_on(synapse, "servers", free_port()?)?;
+    let file = std::fs::read_to_string(synapse.folder.join("signing.key"))?;
+    let mut words = file.split_whitespace().skip(1);
+    let (version, seed) = (words.next().unwrap_or_default(), words.next().and_then(decode_key));
+    let key = SigningKey::new(format!("ed25519:{version}"), &seed.context("an odd key")?);
+    let server = Server { myelin: counted.myelin.clone(), key };
+    let owner = User::register(synapse, &counted.myelin, "host")?;
+    let room_id = owner.create_room("walks")?;
+    let events = (0..MESSAGES).map(|n| owner.say(&room_id, &n.to_string())).collect::<Result<Vec<_>>>()?;
+    let [first, .., last] = events.as_slice() else { anyhow::bail!("no events") };
+    let state_ids = |event: &str| server.ask(&format!("{F}/state_ids/{room_id}?event_id={event}"), None);
+    state_ids(first)?;
+    counted.costs("the state at another event of a warm room", STATE, || state_ids(last))?;
+    counted.costs("the state at the same event", 0, || state_ids(last))?;
+    for limit in [5, 50] {
+        let found =
+            counted.costs(&format!("backfill of {limit}"), COLD_WALK, || server.backfill(&room_id, last, limit))?;
+        ensure!(found == limit, "{found} events of {limit}");
+    }
+    counted.costs("backfill of 50, warm", WALK, || server.backfill(&room_id, last, 50))?;
+    let found = counted.costs("missing events, warm", WALK, || server.missing(&room_id, last))?;
+    ensure!(found == 20, "{found} missing events");
+    let event = format!("{F}/event/{last}");
+    counted.costs("an event, warm", 0, || server.ask(&event, None))?;
+    Ok(())
+}
