@@ -14,8 +14,14 @@ pub struct Lines(Arc<Mutex<Vec<String>>>);
 const TOLD: [&str; 3] = ["RDATA ", "LOCK_RELEASED ", "REMOTE_SERVER_UP "];
 
 /// What may come when the write was answered long ago: presence, and the memberships that carry a profile.
-const LATER: [&str; 5] =
-    ["RDATA presence ", "RDATA events ", "cs_cache_fake", "update_join_states_lock", "get_rooms_for_user"];
+const LATER: [&str; 6] = [
+    "\"joined_room\"",
+    "RDATA presence ",
+    "RDATA events ",
+    "cs_cache_fake",
+    "update_join_states_lock",
+    "get_rooms_for_user",
+];
 
 impl Lines {
     pub fn listen(port: u16, channel: &str) -> Result<Self> {

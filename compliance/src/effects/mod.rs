@@ -36,6 +36,8 @@ pub struct Case {
     pub tables: Vec<(&'static str, &'static str)>,
     /// The user's other device waits for it; JSON pointer in its answer.
     pub wakes: Option<&'static str>,
+    /// In lines that Python sends though nothing changed.
+    pub needless: Option<&'static str>,
 }
 
 /// What somebody saw of a write, with ids replaced.
@@ -122,6 +124,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     found.elsewhere = read(case, there, seed)?;
     found.rows = rows(case, stack, seed)?;
     found.lines = lines.of(seed.names.get("@me")?, if native { "myelin1" } else { "python1" });
+    found.lines.retain(|line| case.needless.is_none_or(|needless| !line.contains(needless)));
     let is_native = answer.header("x-myelin") == Some("native");
     Ok((hide(found, seed, user)?, !native || is_native))
 }
@@ -183,7 +186,7 @@ fn rows(case: &Case, stack: &Stack, seed: &Seed) -> Result<Vec<String>> {
             seed.names.get("@me")?
         );
         let text = stack.query(&sql)?;
-        found.push(format!("{table}: {text}"));
+        found.extend(text.lines().map(|row| format!("{table}: {row}")));
     }
     Ok(found)
 }
@@ -197,12 +200,21 @@ fn hide(effect: Effect, seed: &Seed, user: &str) -> Result<Effect> {
     ids.push((seed.names.get(&format!("device:{user}2"))?.to_owned(), "<device:other>".to_owned()));
     ids.push((user.to_owned(), "<user>".to_owned()));
     let hide = |text: String| ids.iter().fold(text, |text, (id, name)| text.replace(id.as_str(), name));
-    let all = |texts: Vec<String>| texts.into_iter().map(&hide).collect();
+    // In the order of the names that stand for ids.
+    let ordered = |text: String| match text.split_once(' ') {
+        Some((status, body)) => {
+            serde_json::from_str::<Value>(body).map_or(text.clone(), |body| format!("{status} {body}"))
+        }
+        None => text,
+    };
+    let all = |texts: Vec<String>| texts.into_iter().map(|text| ordered(hide(text))).collect();
+    let mut rows: Vec<String> = all(effect.rows);
+    rows.sort_unstable();
     Ok(Effect {
         answer: hide(effect.answer),
         at_once: all(effect.at_once),
         elsewhere: all(effect.elsewhere),
-        rows: all(effect.rows),
+        rows,
         lines: effect.lines.into_iter().map(&hide).collect(),
     })
 }

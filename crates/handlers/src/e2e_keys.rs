@@ -11,6 +11,7 @@ use myelin_storage::e2e_device_keys::{CrossSigningKey, CrossSigningKeys, DeviceK
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::e2e_resync::Resynced;
 use crate::{Handlers, Result};
 
 /// Users, and of which of their devices; of all when the list is empty.
@@ -54,17 +55,33 @@ impl Handlers {
         let valid = query.iter().filter(|(user_id, _)| is_valid_user_id(user_id));
         let (local, remote): (Vec<_>, Vec<_>) = valid.partition(|(user_id, _)| self.is_mine(user_id));
         let mut device_keys = self.query_local_devices(&local, true).await?;
-        if !self.query_cached_devices(&remote, &mut device_keys).await? {
-            return Ok(None);
-        }
+        let Some(mut missing) = self.query_cached_devices(&remote, &mut device_keys).await? else { return Ok(None) };
         let users = local.iter().chain(&remote).map(|(user_id, _)| Arc::from(user_id.as_str()));
         let cross_signing = self.storage.get_bare_e2e_cross_signing_keys(users).await?;
         let half = |keys: &CrossSigningKeys| keys.contains_key("master") != keys.contains_key("self_signing");
-        if remote.iter().any(|(user_id, _)| cross_signing.get(user_id.as_str()).is_some_and(half)) {
-            return Ok(None);
+        for (user_id, wanted) in &remote {
+            if cross_signing.get(user_id.as_str()).is_some_and(half) && !missing.contains(&user_id.as_str()) {
+                if !wanted.is_empty() {
+                    return Ok(None);
+                }
+                missing.push(user_id);
+            }
         }
-        let [master_keys, self_signing_keys, user_signing_keys] =
+        let [mut master_keys, mut self_signing_keys, user_signing_keys] =
             self.get_cross_signing_keys_from_cache(&requester.user_id, &cross_signing).await?;
+        if !missing.is_empty() {
+            let Some(mut fetched) = self.resync_devices(&missing).await? else { return Ok(None) };
+            for user_id in missing {
+                let Some(Resynced { devices, master_key, self_signing_key }) = fetched.remove(user_id) else {
+                    continue;
+                };
+                let keys = devices.into_iter().map(|device| (device.device_id, device.keys));
+                device_keys.entry(user_id).or_default().extend(keys);
+                for (all, key) in [(&mut master_keys, master_key), (&mut self_signing_keys, self_signing_key)] {
+                    all.extend(key.map(|key| (Arc::from(user_id), key)));
+                }
+            }
+        }
         let answer = Answer { device_keys, failures: Object::new(), master_keys, self_signing_keys, user_signing_keys };
         serde_json::to_vec(&answer).map(Some).map_err(MatrixError::internal)
     }
@@ -87,27 +104,34 @@ impl Handlers {
         Ok(found)
     }
 
-    /// Devices of other servers' users, if all of them are known here.
+    /// Devices of other servers' users, and the users whose devices are not known here; nothing when some of those
+    /// are asked for by name.
     async fn query_cached_devices<'a>(
         &self,
         query: &[(&'a String, &'a Vec<String>)],
         found: &mut Devices<'a>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Vec<&'a str>>> {
+        let mut missing = Vec::new();
         if query.is_empty() {
-            return Ok(true);
+            return Ok(Some(missing));
         }
         let users: Vec<&str> = query.iter().map(|(user_id, _)| user_id.as_str()).collect();
-        if self.storage.get_users_whose_devices_are_cached(&users).await?.len() < users.len() {
-            return Ok(false);
-        }
+        let known = self.storage.get_users_whose_devices_are_cached(&users).await?;
         let mut cached: HashMap<String, HashMap<String, String>> = HashMap::new();
         for (user_id, device_id, content) in self.storage.get_cached_devices_for_users(&users).await? {
             cached.entry(user_id).or_default().insert(device_id, content);
         }
         for (user_id, wanted) in query {
+            if !known.iter().any(|known| known == *user_id) {
+                if !wanted.is_empty() {
+                    return Ok(None);
+                }
+                missing.push(user_id.as_str());
+                continue;
+            }
             let devices = cached.remove(user_id.as_str()).unwrap_or_default();
             if wanted.iter().any(|device_id| !devices.contains_key(device_id)) {
-                return Ok(false);
+                return Ok(None);
             }
             let of_user = found.entry(user_id).or_default();
             for (device_id, content) in devices {
@@ -118,7 +142,7 @@ impl Handlers {
                 }
             }
         }
-        Ok(true)
+        Ok(Some(missing))
     }
 
     /// Master and self-signing keys of everybody, and the asker's own user-signing key, each with what the asker

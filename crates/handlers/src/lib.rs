@@ -13,6 +13,7 @@ mod devices;
 mod directory;
 mod e2e_claim;
 pub mod e2e_keys;
+mod e2e_resync;
 pub mod e2e_room_keys;
 pub mod e2e_upload;
 pub mod event_json;
