@@ -22,6 +22,7 @@ SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_i
 SELECT format('GRANT SELECT (content, delay, delay_id, event_type, is_processed, room_id, send_ts, state_key, user_localpart) ON delayed_events TO %I', :'role') WHERE to_regclass('delayed_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON deleted_pushers TO %I', :'role') WHERE to_regclass('deleted_pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (destination, failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_federation_outbox TO %I', :'role') WHERE to_regclass('device_federation_outbox') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, message_json, stream_id, user_id) ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
 SELECT format('GRANT DELETE ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec

@@ -11,7 +11,7 @@ use crate::sign::key;
 const DAY: i64 = 86_400_000;
 
 impl Seed {
-    /// Their keys were fetched yesterday; that of `expired.test` was good until an hour ago. `unknown.test` signs, but
+    /// Their keys were fetched yesterday, that of `other.test` for three days in all; that of `expired.test` was good until an hour ago. `unknown.test` signs, but
     /// nobody knows its key.
     pub(super) fn servers(&mut self, synapse: &Synapse) -> Result<()> {
         let own = std::fs::read_to_string(synapse.folder.join("signing.key"))?;
@@ -19,7 +19,7 @@ impl Seed {
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())?;
         let mut sql = String::new();
         for (server, valid_until) in [
-            ("other.test", Some(now + DAY)),
+            ("other.test", Some(now + 2 * DAY)),
             ("third.test", Some(now + DAY)),
             ("left.test", Some(now + DAY)),
             ("banned.test", Some(now + DAY)),

@@ -30,7 +30,6 @@ pub fn rows() -> Vec<Row> {
         ("too long", &long, 400),
         ("of an application service", "bridge_two", 400),
         ("the application service itself", "bridge", 400),
-        ("nul", "a\0", 400),
     ]) {
         rows.push(available(name, address).query("username", username).status(status));
     }

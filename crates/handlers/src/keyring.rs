@@ -107,7 +107,10 @@ fn check(server: &str, id: &str, key: &PublicKey, text: &[u8], signature: &str) 
     }
     verify(key, text, signature).map_err(|bad| {
         let why = match bad {
-            // Python's decoder skips what is not base64.
+            // Python's decoder skips what is not base64; it cannot make a byte of one character.
+            _ if signature.bytes().filter(|byte| is_base64(*byte)).count() % 4 == 1 => {
+                format!("Invalid signature base64 for {server}, {id}")
+            }
             BadSignature::Base64 | BadSignature::Length => {
                 let nacl = "<class 'nacl.exceptions.ValueError'> The signature must be exactly 64 bytes long";
                 format!("Unable to verify signature for {server}: {nacl}")
@@ -119,4 +122,8 @@ fn check(server: &str, id: &str, key: &PublicKey, text: &[u8], signature: &str) 
         };
         unauthorized(401, format!("Invalid signature for server {server} with key {id}: {why}"))
     })
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }

@@ -101,6 +101,7 @@ pub struct Handlers {
     /// Our own keys.
     pub keyring: keyring::Keyring,
     local_keys: server_keys::LocalKeys,
+    marked_as_up: federation::authenticator::MarkedAsUp,
     /// `rc_federation`
     pub federation_requests: federation::ratelimit::FederationRatelimiter,
     presence_duty: Arc<PresenceDuty>,
@@ -135,6 +136,7 @@ impl Handlers {
             http,
             keyring: keyring::Keyring::new(&config.federation.keys),
             local_keys: server_keys::LocalKeys::default(),
+            marked_as_up: federation::authenticator::MarkedAsUp::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),
             commands,
             federation_rooms: federation_rooms::FederationRooms::new(),

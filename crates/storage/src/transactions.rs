@@ -1,4 +1,4 @@
-//! Which servers did not answer lately. Answers to `synapse/storage/databases/main/transactions.py`.
+//! Which servers did not answer lately, and that they are back. Answers to `synapse/storage/databases/main/transactions.py`.
 
 use std::sync::Arc;
 
@@ -32,6 +32,17 @@ impl Storage {
     pub async fn get_destination_retry_timings(&self, destination: &str) -> Result<Option<RetryTimings>, StorageError> {
         let found = self.0.retry_timings.get(destination, self, Self::load_retry_timings).await?;
         Ok(found.flatten())
+    }
+
+    /// `set_destination_retry_timings` of a server that is there again, at a time in milliseconds.
+    pub async fn reset_destination_retry_timings(&self, destination: &str, now_ms: i64) -> Result<(), StorageError> {
+        sqlx::query(
+            "UPDATE destinations SET failure_ts = NULL, retry_last_ts = 0, retry_interval = 0 WHERE destination = $1",
+        )
+        .bind(destination)
+        .execute(self.pool())
+        .await?;
+        self.invalidate_and_tell("get_destination_retry_timings", &[destination], now_ms).await
     }
 
     async fn load_retry_timings(

@@ -1,11 +1,12 @@
 //! Which server asks. Answers to `Authenticator` in `synapse/federation/transport/server/_base.py`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use myelin_model::MatrixError;
 use myelin_model::identifiers::is_valid_server_name;
 use myelin_model::signing::SignedRequest;
+use myelin_replication::Command;
 use serde_json::{Map, Value};
 
 use crate::keyring::Verified;
@@ -152,9 +153,47 @@ impl Handlers {
         }
         // Who signs a request is there again.
         if self.storage.get_destination_retry_timings(&origin).await?.is_some() {
-            return Ok(Caller::Undecided("that the server is back is for others to hear"));
+            self.mark_as_up(&origin);
         }
         Ok(Caller::Server(origin))
+    }
+}
+
+/// Servers that are being marked as up. Not more at once: the next request of the others marks them.
+const MARKED_AT_ONCE: usize = 100;
+
+/// Which they are.
+#[derive(Clone, Default)]
+pub struct MarkedAsUp(Arc<Mutex<HashSet<Arc<str>>>>);
+
+impl MarkedAsUp {
+    fn servers(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody else does it.
+    fn begin(&self, server: &Arc<str>) -> bool {
+        let mut servers = self.servers();
+        servers.len() < MARKED_AT_ONCE && servers.insert(Arc::clone(server))
+    }
+}
+
+impl Handlers {
+    /// `reset_retry_timings`, beside the request: it is tried again to send to the server.
+    fn mark_as_up(&self, origin: &Arc<str>) {
+        if !self.marked_as_up.begin(origin) {
+            return;
+        }
+        let (storage, commands) = (self.storage.clone(), self.commands.clone());
+        let (marked, origin) = (self.marked_as_up.clone(), Arc::clone(origin));
+        tokio::spawn(async move {
+            tracing::info!("marking {origin} as up");
+            match storage.reset_destination_retry_timings(&origin, now_ms()).await {
+                Ok(()) => commands.send(&Command::RemoteServerUp { server: origin.to_string() }),
+                Err(error) => tracing::error!("cannot mark {origin} as up: {error}"),
+            }
+            marked.servers().remove(&origin);
+        });
     }
 }
 
