@@ -85,7 +85,7 @@ impl Seed {
     /// /sync takes from it who left. Reading all of it makes Python's answers independent of what came before.
     pub fn load_history(&self, worker: &Client) -> Result<()> {
         for (name, id) in self.names.rooms() {
-            let creator = ["alice", "carol", "mallory", "bob", "olga"].iter().find(|user| {
+            let creator = ["alice", "carol", "mallory", "bob", "emma"].iter().find(|user| {
                 let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=1000", encode(id));
                 let token = self.names.get(&format!("token:{user}")).unwrap_or_default();
                 worker.with_token(token).get(&path).is_ok_and(|answer| answer.status == 200)

@@ -61,18 +61,18 @@ const SIGNED: [&str; 11] = [
 
 impl Seed {
     pub(super) fn remote(&mut self, synapse: &Synapse) -> Result<()> {
-        for user in ["olga", "emil"] {
+        for user in ["emma", "emil"] {
             self.register(user)?;
         }
         for (room, version, visibility, then) in ROOMS {
             self.remote_room(room, version, visibility)?;
             self.remote_events(synapse, room)?;
             let content = json!({"history_visibility": then});
-            self.state("olga", room, "visibility", "m.room.history_visibility", &content)?;
+            self.state("emma", room, "visibility", "m.room.history_visibility", &content)?;
             let acl = json!({"allow": ["*"], "deny": ["ACL.*", 5], "allow_ip_literals": false});
-            self.state("olga", room, "acl", "m.room.server_acl", &acl)?;
+            self.state("emma", room, "acl", "m.room.server_acl", &acl)?;
             self.remote_join("third.test", room)?;
-            self.say("olga", room, "end", "the end")?;
+            self.say("emma", room, "end", "the end")?;
         }
         let erase = format!("INSERT INTO erased_users (user_id) VALUES ('{}')", self.names.get("@emil")?);
         synapse.postgres.query("synapse", &erase).map(drop)
@@ -83,25 +83,25 @@ impl Seed {
         let history = json!({"type": "m.room.history_visibility", "state_key": "",
             "content": {"history_visibility": visibility}});
         let settings = json!({"preset": "public_chat", "room_version": version, "initial_state": [history]});
-        self.room("olga", room, &settings)?;
-        self.say("olga", room, "before", "nobody else is here")?;
+        self.room("emma", room, &settings)?;
+        self.say("emma", room, "before", "nobody else is here")?;
         self.remote_join("left.test", room)?;
-        self.say("olga", room, "with left", "one more")?;
+        self.say("emma", room, "with left", "one more")?;
         self.remote_join("banned.test", room)?;
-        self.say("olga", room, "with banned", "two more")?;
+        self.say("emma", room, "with banned", "two more")?;
         self.remote_join("acl.test", room)?;
         for (action, server) in [("kick", "left.test"), ("ban", "banned.test")] {
             let body = json!({"user_id": format!("@u:{server}")});
-            self.ask("olga", "POST", &format!("v3/rooms/<{room}>/{action}"), &body)?;
+            self.ask("emma", "POST", &format!("v3/rooms/<{room}>/{action}"), &body)?;
         }
         self.remote_join("other.test", room)?;
-        self.say("olga", room, "with other", "another one")?;
-        self.say("olga", room, "redacted", "forget this")?;
-        self.redact("olga", room, "redacted")?;
+        self.say("emma", room, "with other", "another one")?;
+        self.say("emma", room, "redacted", "forget this")?;
+        self.redact("emma", room, "redacted")?;
         self.join(room, &["emil"])?;
         self.say("emil", room, "of emil", "forget me")?;
-        self.state("olga", room, "topic", "m.room.topic", &json!({"topic": "one"}))?;
-        self.state("olga", room, "other topic", "m.room.topic", &json!({"topic": "two", "n": 1000}))
+        self.state("emma", room, "topic", "m.room.topic", &json!({"topic": "one"}))?;
+        self.state("emma", room, "other topic", "m.room.topic", &json!({"topic": "two", "n": 1000}))
     }
 
     /// A fork, an event that is rejected and one that is soft-failed.
@@ -109,7 +109,7 @@ impl Seed {
         let message = json!({"msgtype": "m.text", "body": "from afar"});
         let event = |kind: &str, content: &Value| json!({"type": kind, "content": content});
         self.remote_send(synapse, "other.test", room, "forked", "with other", event("m.room.message", &message))?;
-        self.say("olga", room, "merged", "both sides")?;
+        self.say("emma", room, "merged", "both sides")?;
         let mut topic = event("m.room.topic", &json!({"topic": "mine"}));
         topic["state_key"] = json!("");
         self.remote_send(synapse, "other.test", room, "rejected", "merged", topic)?;
@@ -148,7 +148,7 @@ impl Seed {
         after: &str,
         mut event: Value,
     ) -> Result<()> {
-        let state = self.ask("olga", "GET", &format!("v3/rooms/<{room}>/state"), &json!({}))?;
+        let state = self.ask("emma", "GET", &format!("v3/rooms/<{room}>/state"), &json!({}))?;
         let state = state.as_array().context("no state")?;
         let id = |kind: &str| state.iter().find(|event| event["type"] == kind).map(|event| event["event_id"].clone());
         let version_12 = ROOMS.iter().any(|(known, version, ..)| *known == room && *version == "12");
