@@ -26,15 +26,13 @@ pub enum Rule {
     Remembered,
     /// Users of a sync who come and go at once; see `chance.rs`.
     Newcomers,
-    /// Notifications of the main timeline that are counted as a thread's: only their sum is compared.
-    Misplaced,
     /// Python answers with an error, whose text is `error`, what Myelin answers.
     Refused,
 }
 
 impl Rule {
     fn is_of_whole_answers(self) -> bool {
-        matches!(self, Self::Remembered | Self::Newcomers | Self::Misplaced | Self::Refused)
+        matches!(self, Self::Remembered | Self::Newcomers | Self::Refused)
     }
 }
 

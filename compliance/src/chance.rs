@@ -43,11 +43,6 @@ pub fn take_out(asked: Asked<'_>, allowed: &Allowed, python: &mut Value, myelin:
             }
         }
     }
-    if let Some(entry) = allowed.rule(Rule::Misplaced, asked.row) {
-        entry.mark_used();
-        add_up(python);
-        add_up(myelin);
-    }
     if let Some(entry) = allowed.rule(Rule::Newcomers, asked.row) {
         entry.mark_used();
         undecided.extend(come_and_go(python));
@@ -64,19 +59,6 @@ fn room_pointers(sync: &Value) -> Vec<String> {
         rooms.into_iter().flatten().map(|(room_id, _)| format!("/rooms/{kind}/{room_id}")).collect()
     };
     ["join", "leave"].into_iter().flat_map(of).collect()
-}
-
-/// Counts the notifications of a room's threads with those of its main timeline.
-fn add_up(sync: &mut Value) {
-    let rooms = sync.pointer_mut("/rooms/join").and_then(Value::as_object_mut);
-    for (_, room) in rooms.into_iter().flatten() {
-        let threads = room.get_mut("unread_thread_notifications").and_then(Value::as_object_mut);
-        let counts = threads.into_iter().flatten().filter_map(|(_, thread)| thread.get_mut("notification_count"));
-        let sum: i64 = counts.filter_map(|count| count.take().as_i64()).sum();
-        if let Some(main) = room.pointer_mut("/unread_notifications/notification_count") {
-            *main = (main.as_i64().unwrap_or_default() + sum).into();
-        }
-    }
 }
 
 /// Nothing of what makes Synapse mention a room.
