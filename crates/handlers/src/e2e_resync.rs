@@ -67,10 +67,10 @@ mod tests {
     #[test]
     fn answers_of_the_writer() {
         let answer = json!({"@a:t": {"stream_id": 5, "user_id": "@a:t", "devices": [
-            {"device_id": "D", "keys": {"keys": {"x": "y"}}, "device_display_name": "n"}], "master_key": {"m": 1.50}}});
+            {"device_id": "D", "keys": {"keys": {"x": "y"}}, "device_display_name": "n"}], "master_key": {"m": 1.5}}});
         let users: BTreeMap<String, Resynced> = serde_json::from_value(answer).unwrap();
         assert_eq!(users["@a:t"].devices[0].keys["keys"].get(), r#"{"x":"y"}"#);
-        assert_eq!(users["@a:t"].master_key.as_deref().unwrap().get(), r#"{"m":1.50}"#);
+        assert_eq!(users["@a:t"].master_key.as_deref().unwrap().get(), r#"{"m":1.5}"#);
         assert!(serde_json::from_value::<BTreeMap<String, Resynced>>(json!({ "@a:t": null })).is_err());
     }
 }

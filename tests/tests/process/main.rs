@@ -70,7 +70,7 @@ fn in_front_of_a_real_synapse(synapse: &Synapse) -> Result<()> {
 fn an_unreachable_fallback_is_a_502(synapse: &Synapse) -> Result<()> {
     let dead = free_port()?;
     let (port, service) = start(synapse, "lonely", &format!("myelin: {{fallback: 'http://127.0.0.1:{dead}'}}\n"))?;
-    let answer = Client::new(port).get("/_matrix/client/v3/events")?;
+    let answer = Client::new(port).get("/_matrix/client/v3/login/sso/redirect")?;
     assert_eq!((answer.status, answer.json()?["errcode"].as_str()), (502, Some("M_UNKNOWN")));
     drop(service);
     Ok(())
@@ -80,7 +80,7 @@ fn without_a_fallback_unknown_and_unserved_are_told_apart(synapse: &Synapse) -> 
     let (port, service) = start(synapse, "alone", "")?;
     let client = Client::new(port);
     for (method, path, status) in [
-        ("GET", "/_matrix/client/v3/events", 404),
+        ("GET", "/_matrix/client/v3/login/sso/redirect", 404),
         ("GET", "/_matrix/client/v9/sync", 404),
         ("PUT", "/_matrix/client/v3/sync", 405),
     ] {
