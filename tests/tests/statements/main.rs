@@ -206,7 +206,8 @@ fn many_who_wait(synapse: &Synapse) -> Result<()> {
         owner.send("PUT", &format!("rooms/{room_id}/typing/{}", owner.id), &body).map(drop)
     })?;
     let presence = format!("presence/{}/status", owner.id);
-    all("presence", 0, "/presence/events/0", &mut since, &|| {
+    // The rooms of whose presence nobody heard before, unless they were read already.
+    all("presence", 1, "/presence/events/0", &mut since, &|| {
         owner.send("PUT", &presence, &json!({"presence": "online", "status_msg": "here"})).map(drop)
     })?;
     all("absence", 4, "/presence/events/0", &mut since, &|| {
