@@ -15,7 +15,7 @@ use crate::auth_room::RoomAccess;
 use crate::event_stream::of_room;
 use crate::relations::Bundles;
 use crate::sections::Item;
-use crate::sections::account_data::AccountData;
+use crate::sections::account_data::{AccountData, RoomAccountData};
 use crate::visibility::VisibleEvent;
 use crate::{Handlers, Result};
 
@@ -42,7 +42,7 @@ struct Snapshot<'a> {
     now_ms: i64,
     options: SerializeOptions<'a>,
     public: HashSet<String>,
-    account_data: HashMap<Arc<str>, Vec<Item>>,
+    account_data: HashMap<Arc<str>, RoomAccountData>,
 }
 
 /// The last events of a room and its state, as JSON: `"messages":{…},"state":[…]`.
@@ -130,7 +130,7 @@ impl Handlers {
                 out.pop();
                 out.push(b',');
                 out.extend(json);
-                let data = snapshot.account_data.get(room_id).map(Vec::as_slice).unwrap_or_default();
+                let data = snapshot.account_data.get(room_id).into_iter().flat_map(RoomAccountData::items);
                 out.extend(format!(r#","account_data":[{}]}}"#, texts(data)).bytes());
             }
             Err(error) => tracing::error!("{room_id} is left out of an initial sync: {error}"),
@@ -182,7 +182,7 @@ impl Handlers {
         };
         frame["room_id"] = room_id.into();
         let data = self.stored_account_data(user_id).await?;
-        let data = data.rooms.get(room_id).map(Vec::as_slice).unwrap_or_default();
+        let data = data.rooms.get(room_id).into_iter().flat_map(RoomAccountData::items);
         let mut out = frame.to_string().into_bytes();
         out.pop();
         out.push(b',');
@@ -237,6 +237,6 @@ impl Handlers {
     }
 }
 
-fn texts(items: &[Item]) -> String {
-    items.iter().map(|item| item.json.as_str()).collect::<Vec<_>>().join(",")
+fn texts<'a>(items: impl IntoIterator<Item = &'a Item>) -> String {
+    items.into_iter().map(|item| item.json.as_str()).collect::<Vec<_>>().join(",")
 }

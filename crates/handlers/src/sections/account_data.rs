@@ -17,8 +17,25 @@ pub(crate) const PUSH_RULES: &str = "m.push_rules";
 #[derive(Debug, Default)]
 pub struct AccountData {
     pub global: Vec<Item>,
+    pub rooms: HashMap<Arc<str>, RoomAccountData>,
+}
+
+/// A client may have stored data of the type `m.tag` as well, which are no tags.
+#[derive(Debug, Default)]
+pub struct RoomAccountData {
+    pub tags: Option<Item>,
+    pub data: Vec<Item>,
+}
+
+impl RoomAccountData {
     /// Tags first.
-    pub rooms: HashMap<Arc<str>, Vec<Item>>,
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.tags.iter().chain(&self.data)
+    }
+
+    pub fn into_items(self) -> Vec<Item> {
+        self.tags.into_iter().chain(self.data).collect()
+    }
 }
 
 impl Handlers {
@@ -38,10 +55,10 @@ impl Handlers {
             for room_id in self.storage.rooms_with_updated_tags(user_id, from).await? {
                 let tags = self.storage.get_tags_for_user(user_id).await?;
                 let tags = tags.get(&room_id).map(Vec::as_slice).unwrap_or_default();
-                data.rooms.insert(room_id, vec![tag_item(tags)]);
+                data.rooms.entry(room_id).or_default().tags = Some(tag_item(tags));
             }
             for (room_id, room) in self.storage.get_updated_room_account_data_for_user(user_id, from).await? {
-                data.rooms.entry(room_id).or_default().extend(items(&room));
+                data.rooms.entry(room_id).or_default().data.extend(items(&room));
             }
         }
         let from = since.push_rules;
@@ -62,12 +79,12 @@ impl Handlers {
     pub(crate) async fn stored_account_data(&self, user_id: &str) -> Result<AccountData> {
         let global = self.storage.get_global_account_data_for_user(user_id).await?;
         let global: Vec<Item> = items(&global).filter(|item| self.exists(item)).collect();
-        let mut rooms: HashMap<Arc<str>, Vec<Item>> = HashMap::new();
+        let mut rooms: HashMap<Arc<str>, RoomAccountData> = HashMap::new();
         for (room_id, tags) in &*self.storage.get_tags_for_user(user_id).await? {
-            rooms.insert(Arc::clone(room_id), vec![tag_item(tags)]);
+            rooms.entry(Arc::clone(room_id)).or_default().tags = Some(tag_item(tags));
         }
         for (room_id, data) in &*self.storage.get_room_account_data_for_user(user_id).await? {
-            rooms.entry(Arc::clone(room_id)).or_default().extend(items(data).filter(|item| self.exists(item)));
+            rooms.entry(Arc::clone(room_id)).or_default().data.extend(items(data).filter(|item| self.exists(item)));
         }
         Ok(AccountData { global, rooms })
     }

@@ -11,6 +11,7 @@ use super::summary::wants_summary;
 use super::timeline::Recents;
 use super::{ArchivedRoom, JoinedRoom};
 use crate::sections::Item;
+use crate::sections::account_data::RoomAccountData;
 use crate::sections::unread::RoomNotifCounts;
 use crate::{Handlers, Result};
 
@@ -18,8 +19,8 @@ use crate::{Handlers, Result};
 #[derive(Default)]
 pub(super) struct RoomData {
     pub ephemeral: Vec<Item>,
-    /// With `m.tag`, when the tags changed.
-    pub account_data: Vec<Item>,
+    /// Its tags, when they changed.
+    pub account_data: RoomAccountData,
     /// Ids, oldest in their stream first.
     pub sticky: Vec<Arc<str>>,
 }
@@ -40,7 +41,8 @@ impl Handlers {
         let RoomData { mut ephemeral, mut account_data, sticky } = data;
         let always_include = sync.config.full_state;
         let full_state = sync.since.is_none() || entry.newly_joined || always_include;
-        let quiet = ephemeral.is_empty() && account_data.is_empty() && sticky.is_empty() && !full_state;
+        let untold = account_data.items().next().is_none();
+        let quiet = ephemeral.is_empty() && untold && sticky.is_empty() && !full_state;
         if quiet && entry.events.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
         }
@@ -53,9 +55,9 @@ impl Handlers {
         };
         let timeline = self.load_timeline(sync, recents).await?;
         if full_state {
-            account_data.retain(|item| &*item.kind != "m.tag");
-            account_data.splice(0..0, self.tags_for_room(&sync.user_id, &entry.room_id).await?);
+            account_data.tags = self.tags_for_room(&sync.user_id, &entry.room_id).await?;
         }
+        let mut account_data = account_data.into_items();
         sync.filter.filter_room_account_data(&mut account_data);
         sync.filter.filter_room_ephemeral(&entry.room_id, &mut ephemeral);
         let quiet = ephemeral.is_empty() && account_data.is_empty() && sticky.is_empty() && !full_state;

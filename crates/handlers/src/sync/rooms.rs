@@ -14,7 +14,7 @@ use super::builder::Sync;
 use super::room_entry::{Entry, RoomData};
 use super::{ArchivedRoom, JoinedRoom};
 use crate::invite_rules::UnwantedInvites;
-use crate::sections::Item;
+use crate::sections::account_data::RoomAccountData;
 use crate::{Handlers, Result};
 
 /// Rooms of one answer that are worked on at once: what they ask of the database becomes shared statements.
@@ -62,7 +62,7 @@ impl Handlers {
     pub(super) async fn sync_rooms(
         &self,
         sync: &Sync<'_>,
-        mut account_data: HashMap<Arc<str>, Vec<Item>>,
+        mut account_data: HashMap<Arc<str>, RoomAccountData>,
     ) -> Result<Rooms> {
         let filter = sync.filter;
         if filter.lazy_load_members() {
