@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use myelin_model::state_filter::StateMap;
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
@@ -108,31 +108,6 @@ pub struct PublicRoomsPage<'a> {
     pub limit: i64,
 }
 
-/// A statement on the rooms of a list that match a filter; parameters 1 to 6 are those of `PublicRooms::bind`.
-macro_rules! listed_rooms {
-    ($select:literal, $rest:literal) => {
-        concat!(
-            $select,
-            "
-             FROM (
-                 SELECT room_id FROM rooms WHERE is_public AND $1::text <> 'network'
-                 UNION SELECT room_id FROM appservice_room_list
-                     WHERE $1 = 'all' OR ($1 = 'network' AND appservice_id = $2 AND network_id = $3)
-             ) AS published
-             JOIN room_stats_state AS s USING (room_id)
-             JOIN room_stats_current AS c USING (room_id)
-             WHERE (s.join_rules IN ('public', 'knock', 'knock_restricted')
-                     OR s.history_visibility = 'world_readable')
-                 AND c.joined_members > 0
-                 AND ($4::text IS NULL OR LOWER(s.name) LIKE $4 OR LOWER(s.topic) LIKE $4
-                     OR LOWER(s.canonical_alias) LIKE $4)
-                 AND ($5::text[] IS NULL OR s.room_type = ANY($5) OR (s.room_type IS NULL AND $6::boolean))
-             ",
-            $rest
-        )
-    };
-}
-
 impl Storage {
     /// `get_room_with_stats`, of many rooms.
     pub async fn get_rooms_with_stats(
@@ -184,19 +159,60 @@ impl Storage {
         Ok(rooms)
     }
 
+    /// `is_host_joined`, of this server: which of `room_ids` somebody of ours is in.
+    pub async fn is_host_joined(
+        &self,
+        room_ids: impl IntoIterator<Item = Arc<str>>,
+        server_name: &str,
+    ) -> Result<HashMap<Arc<str>, bool>, StorageError> {
+        let load = |(storage, server_name): (Self, Arc<str>), room_ids: Vec<Arc<str>>| async move {
+            let ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
+            let rows: Vec<(String,)> = sqlx::query_as(
+                "SELECT w.room_id FROM unnest($1::text[]) AS w(room_id) WHERE EXISTS (
+                     SELECT FROM current_state_events AS c WHERE c.room_id = w.room_id AND c.type = 'm.room.member'
+                         AND c.membership = 'join' AND c.state_key LIKE '%:' || $2)",
+            )
+            .bind(ids)
+            .bind(&*server_name)
+            .fetch_all(storage.pool())
+            .await?;
+            let joined: HashSet<String> = rows.into_iter().map(|(room_id,)| room_id).collect();
+            let of = |id: Arc<str>| {
+                let is_joined = joined.contains(&*id);
+                (id, is_joined)
+            };
+            Ok::<_, StorageError>(room_ids.into_iter().map(of).collect())
+        };
+        let source = (self.clone(), Arc::from(server_name));
+        self.caches().is_joined.get_many(room_ids, &source, load).await
+    }
+
     /// `get_largest_public_rooms`: the largest first, whatever the direction.
     pub async fn get_largest_public_rooms(&self, page: &PublicRoomsPage<'_>) -> Result<Vec<RoomStats>, StorageError> {
         let (members, room_id) = page.bounds.unzip();
-        let rows = sqlx::query_as(listed_rooms!(
+        let rows = sqlx::query_as(
             "SELECT room_id, NULL::text AS room_version, s.name, s.topic, s.canonical_alias, c.joined_members,
-                 s.avatar, s.join_rules, s.history_visibility, s.guest_access, s.room_type, s.encryption",
-            "AND ($7::bigint IS NULL OR CASE WHEN $9::boolean
+                 s.avatar, s.join_rules, s.history_visibility, s.guest_access, s.room_type, s.encryption
+             FROM (
+                 SELECT room_id FROM rooms WHERE is_public AND $1::text <> 'network'
+                 UNION SELECT room_id FROM appservice_room_list
+                     WHERE $1 = 'all' OR ($1 = 'network' AND appservice_id = $2 AND network_id = $3)
+             ) AS published
+             JOIN room_stats_state AS s USING (room_id)
+             JOIN room_stats_current AS c USING (room_id)
+             WHERE (s.join_rules IN ('public', 'knock', 'knock_restricted')
+                     OR s.history_visibility = 'world_readable')
+                 AND c.joined_members > 0
+                 AND ($4::text IS NULL OR LOWER(s.name) LIKE $4 OR LOWER(s.topic) LIKE $4
+                     OR LOWER(s.canonical_alias) LIKE $4)
+                 AND ($5::text[] IS NULL OR s.room_type = ANY($5) OR (s.room_type IS NULL AND $6::boolean))
+                 AND ($7::bigint IS NULL OR CASE WHEN $9::boolean
                      THEN (c.joined_members, room_id) < ($7, $8::text)
                      ELSE (c.joined_members, room_id) > ($7, $8) END)
              ORDER BY CASE WHEN $9 THEN c.joined_members END DESC, CASE WHEN $9 THEN room_id END DESC,
                  c.joined_members, room_id
-             LIMIT $10"
-        ));
+             LIMIT $10",
+        );
         let rows: Vec<Row> = page
             .list
             .bind(rows)
@@ -215,7 +231,21 @@ impl Storage {
 
     /// `count_public_rooms`: on all pages.
     pub async fn count_public_rooms(&self, list: &PublicRooms<'_>) -> Result<i64, StorageError> {
-        let row = sqlx::query_as(listed_rooms!("SELECT count(*)", ""));
+        let row = sqlx::query_as(
+            "SELECT count(*) FROM (
+                 SELECT room_id FROM rooms WHERE is_public AND $1::text <> 'network'
+                 UNION SELECT room_id FROM appservice_room_list
+                     WHERE $1 = 'all' OR ($1 = 'network' AND appservice_id = $2 AND network_id = $3)
+             ) AS published
+             JOIN room_stats_state AS s USING (room_id)
+             JOIN room_stats_current AS c USING (room_id)
+             WHERE (s.join_rules IN ('public', 'knock', 'knock_restricted')
+                     OR s.history_visibility = 'world_readable')
+                 AND c.joined_members > 0
+                 AND ($4::text IS NULL OR LOWER(s.name) LIKE $4 OR LOWER(s.topic) LIKE $4
+                     OR LOWER(s.canonical_alias) LIKE $4)
+                 AND ($5::text[] IS NULL OR s.room_type = ANY($5) OR (s.room_type IS NULL AND $6::boolean))",
+        );
         let (count,): (i64,) = list.bind(row).fetch_one(self.pool()).await?;
         Ok(count)
     }
