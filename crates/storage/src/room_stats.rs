@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use myelin_model::state_filter::StateMap;
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
@@ -157,34 +157,6 @@ impl Storage {
             rooms.entry(room_id.into()).or_default().insert((kind.into(), state_key.into()), event_id.into());
         }
         Ok(rooms)
-    }
-
-    /// `is_host_joined`, of this server: which of `room_ids` somebody of ours is in.
-    pub async fn is_host_joined(
-        &self,
-        room_ids: impl IntoIterator<Item = Arc<str>>,
-        server_name: &str,
-    ) -> Result<HashMap<Arc<str>, bool>, StorageError> {
-        let load = |(storage, server_name): (Self, Arc<str>), room_ids: Vec<Arc<str>>| async move {
-            let ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
-            let rows: Vec<(String,)> = sqlx::query_as(
-                "SELECT w.room_id FROM unnest($1::text[]) AS w(room_id) WHERE EXISTS (
-                     SELECT FROM current_state_events AS c WHERE c.room_id = w.room_id AND c.type = 'm.room.member'
-                         AND c.membership = 'join' AND c.state_key LIKE '%:' || $2)",
-            )
-            .bind(ids)
-            .bind(&*server_name)
-            .fetch_all(storage.pool())
-            .await?;
-            let joined: HashSet<String> = rows.into_iter().map(|(room_id,)| room_id).collect();
-            let of = |id: Arc<str>| {
-                let is_joined = joined.contains(&*id);
-                (id, is_joined)
-            };
-            Ok::<_, StorageError>(room_ids.into_iter().map(of).collect())
-        };
-        let source = (self.clone(), Arc::from(server_name));
-        self.caches().is_joined.get_many(room_ids, &source, load).await
     }
 
     /// `get_largest_public_rooms`: the largest first, whatever the direction.
