@@ -62,7 +62,10 @@ fn run(wanted: &str) -> Result<usize> {
     let mut twin = Twin { stack, seed, allowed: Allowed::load()?, routes: Table::new()?, tally: BTreeMap::new() };
     let mut failed = 0;
     let mut rotated = false;
-    for row in &rows {
+    // Once somebody has asked for the old event stream, Python's /sync sleeps through typing and receipts now and then;
+    // why is not known.
+    let (late, early): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.name.starts_with("events/"));
+    for row in early {
         if row.path.ends_with("/sync") && !std::mem::replace(&mut rotated, true) {
             twin.stack.wait_push_actions_rotated()?;
         }
@@ -72,6 +75,10 @@ fn run(wanted: &str) -> Result<usize> {
     for case in polls {
         let outcome = long_poll::run(case, &twin.stack, &twin.seed, &twin.allowed);
         failed += usize::from(!twin.report(case.name, outcome));
+    }
+    for row in late {
+        let outcome = twin.ask(row);
+        failed += usize::from(!twin.report(&row.name, outcome));
     }
     if is_wanted(long_poll::COME_ONLINE, wanted) {
         let outcome = long_poll::come_online(&twin.stack, &mut twin.seed);
