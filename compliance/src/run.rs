@@ -62,8 +62,8 @@ fn run(wanted: &str) -> Result<usize> {
     let mut twin = Twin { stack, seed, allowed: Allowed::load()?, routes: Table::new()?, tally: BTreeMap::new() };
     let mut failed = 0;
     let mut rotated = false;
-    // Once somebody has asked for the old event stream, Python's /sync sleeps through typing and receipts now and then;
-    // why is not known.
+    // Python bug: who asks for the old event stream of one room is woken for that room alone, in /sync as well, until
+    // Python forgets that stream of theirs (`wait_for_events` in notifier.py).
     let (late, early): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.name.starts_with("events/"));
     for row in early {
         if row.path.ends_with("/sync") && !std::mem::replace(&mut rotated, true) {
