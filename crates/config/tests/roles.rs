@@ -161,8 +161,11 @@ fn what_signs_the_tokens_of_guests() {
     let text = |text: &str| Some(MacaroonSecret::Text(text.to_owned()));
     assert_eq!(secret("macaroon_secret_key: a\nregistration_shared_secret: b"), text("a"));
     assert_eq!(secret("macaroon_secret_key: ''\nregistration_shared_secret: b"), text("b"));
-    let seed = MacaroonSecret::SigningKey("c2VlZA".to_owned());
-    assert_eq!(secret("signing_key: ed25519 a_1 c2VlZA"), Some(seed));
+    // Thirty-two bytes, as a seed of ed25519 is: anything else is refused at start.
+    let seed = "c2VlZHNlZWRzZWVkc2VlZHNlZWRzZWVkc2VlZHNlZWQ";
+    assert_eq!(secret(&format!("signing_key: ed25519 a_1 {seed}")), Some(MacaroonSecret::SigningKey(seed.to_owned())));
+    let error = start("generic_worker", "signing_key: ed25519 a_1 c2VlZA").expect_err("four bytes").to_string();
+    assert!(error.contains("signing_key"), "{error}");
     let without = start("generic_worker", "").expect("a generic worker");
     assert_eq!(without.auth.macaroon_secret, None);
     assert!(without.warnings.iter().any(|warning| warning.contains("lab.test.signing.key")), "{:?}", without.warnings);

@@ -30,10 +30,7 @@ impl Handlers {
         let room = self.storage.get_room_for_admin(room_id).await?;
         let room = room.ok_or_else(|| MatrixError::not_found("Room not found"))?;
         let mut room: Value = serde_json::from_str(&room).map_err(MatrixError::internal)?;
-        let tombstone = match self.storage.get_current_state_event_id(room_id, "m.room.tombstone", "").await? {
-            Some(event_id) => self.storage.get_event(&event_id).await?,
-            None => None,
-        };
+        let tombstone = self.get_current_state_event(room_id, "m.room.tombstone", "").await?;
         room["tombstoned"] = tombstone.is_some().into();
         let content = tombstone.map(|event| serde_json::from_str::<Value>(event.content())).transpose();
         let content = content.map_err(MatrixError::internal)?;

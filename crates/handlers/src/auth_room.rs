@@ -54,9 +54,7 @@ impl Handlers {
             Err(error) if error.status == 403 => {}
             other => return other,
         }
-        let visibility = self.storage.get_current_state_event_id(room_id, HISTORY_VISIBILITY, "").await?;
-        if let Some(event_id) = visibility
-            && let Some(event) = self.storage.get_event(&event_id).await?
+        if let Some(event) = self.get_current_state_event(room_id, HISTORY_VISIBILITY, "").await?
             && HistoryVisibility::of(Some(&event)) == HistoryVisibility::WorldReadable
         {
             return Ok(RoomAccess::Peeking);

@@ -83,11 +83,7 @@ impl Handlers {
         if joined.contains(room_id) {
             return Ok(Heard { rooms, is_joined: true });
         }
-        let visibility = self.storage.get_current_state_event_id(room_id, HISTORY_VISIBILITY, "").await?;
-        let visibility = match visibility {
-            Some(event_id) => self.storage.get_event(&event_id).await?,
-            None => None,
-        };
+        let visibility = self.get_current_state_event(room_id, HISTORY_VISIBILITY, "").await?;
         let visibility = visibility.and_then(|event| event.content_str("history_visibility"));
         if visibility.as_deref() != Some("world_readable") {
             return Err(MatrixError::forbidden("Non-joined access not allowed"));

@@ -54,10 +54,7 @@ impl Handlers {
         if self.is_mine(user_id) {
             return Ok(self.storage.get_users_in_room(room_id).await?.contains(user_id));
         }
-        let Some(event_id) = self.storage.get_current_state_event_id(room_id, MEMBER, user_id).await? else {
-            return Ok(false);
-        };
-        let event = self.storage.get_event(&event_id).await?;
+        let event = self.get_current_state_event(room_id, MEMBER, user_id).await?;
         Ok(event.is_some_and(|event| event.membership() == Some("join")))
     }
 

@@ -37,6 +37,19 @@ impl Handlers {
         self.serialize_event((event, None), now_ms, &options, &Bundles::new()).await
     }
 
+    /// One event of the current state.
+    pub(crate) async fn get_current_state_event(
+        &self,
+        room_id: &str,
+        kind: &str,
+        state_key: &str,
+    ) -> Result<Option<Arc<Event>>> {
+        match self.storage.get_current_state_event_id(room_id, kind, state_key).await? {
+            Some(event_id) => Ok(self.storage.get_event(&event_id).await?),
+            None => Ok(None),
+        }
+    }
+
     /// `GET /joined_rooms`.
     pub async fn joined_rooms(&self, requester: &Requester) -> Result<Vec<u8>> {
         let rooms = self.storage.get_rooms_for_user(&requester.user_id).await?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::Result;
 use crate::filter::Filter;
 use crate::filtering::has_types_of_event_filter;
-use crate::python_text::{repr, repr_text};
+use crate::python_text::{repr, repr_text, truthy};
 
 /// More is not held in memory here.
 const MAX_LIMIT: usize = 10_000;
@@ -184,18 +184,6 @@ fn context(value: Option<&Value>) -> std::result::Result<Option<EventContext>, O
     };
     let include_profile = context.get("include_profile").is_some_and(truthy);
     Ok(Some(EventContext { before: limit("before_limit")?, after: limit("after_limit")?, include_profile }))
-}
-
-/// Python's truth.
-fn truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-    }
 }
 
 #[cfg(test)]

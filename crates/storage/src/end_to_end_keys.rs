@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::invalidations::Turn;
 use crate::{Storage, StorageError};
 
 /// A key of this algorithm for this device.
@@ -89,9 +88,7 @@ impl Storage {
         claims: &[Claim],
         now_ms: i64,
     ) -> Result<Vec<ClaimedKey>, StorageError> {
-        let turn = self.invalidating("count_e2e_one_time_keys", now_ms).await;
-        let rows: Vec<ClaimedRow> = sqlx::query_as(
-            "WITH oldest AS MATERIALIZED (
+        let statement = "WITH oldest AS MATERIALIZED (
                  SELECT k.user_id, k.device_id, k.algorithm, k.key_id
                  FROM unnest($1::text[], $2::text[], $3::text[]) AS c(user_id, device_id, algorithm),
                  LATERAL (
@@ -110,16 +107,8 @@ impl Storage {
                      ARRAY[d.user_id, d.device_id], $5
                  FROM (SELECT DISTINCT user_id, device_id FROM claimed) AS d
                  RETURNING stream_id, keys)
-             SELECT c.*, told.stream_id FROM claimed AS c JOIN told ON told.keys = ARRAY[c.user_id, c.device_id]",
-        )
-        .bind(claims.iter().map(|claim| claim.user_id.as_str()).collect::<Vec<_>>())
-        .bind(claims.iter().map(|claim| claim.device_id.as_str()).collect::<Vec<_>>())
-        .bind(claims.iter().map(|claim| claim.algorithm.as_str()).collect::<Vec<_>>())
-        .bind(turn.instance())
-        .bind(now_ms)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(told(turn, rows).await)
+             SELECT c.*, told.stream_id FROM claimed AS c JOIN told ON told.keys = ARRAY[c.user_id, c.device_id]";
+        self.claim("count_e2e_one_time_keys", statement, claims, now_ms).await
     }
 
     /// `claim_e2e_fallback_keys`: they stay, and are marked as used.
@@ -128,9 +117,7 @@ impl Storage {
         claims: &[Claim],
         now_ms: i64,
     ) -> Result<Vec<ClaimedKey>, StorageError> {
-        let turn = self.invalidating("get_e2e_unused_fallback_key_types", now_ms).await;
-        let rows: Vec<ClaimedRow> = sqlx::query_as(
-            "WITH claimed AS (
+        let statement = "WITH claimed AS (
                  UPDATE e2e_fallback_keys_json AS k SET used = TRUE
                  FROM unnest($1::text[], $2::text[], $3::text[]) AS c(user_id, device_id, algorithm)
                  WHERE (k.user_id, k.device_id, k.algorithm) = (c.user_id, c.device_id, c.algorithm)
@@ -142,28 +129,36 @@ impl Storage {
                      ARRAY[d.user_id, d.device_id], $5
                  FROM (SELECT DISTINCT user_id, device_id FROM claimed) AS d
                  RETURNING stream_id, keys)
-             SELECT c.*, told.stream_id FROM claimed AS c JOIN told ON told.keys = ARRAY[c.user_id, c.device_id]",
-        )
-        .bind(claims.iter().map(|claim| claim.user_id.as_str()).collect::<Vec<_>>())
-        .bind(claims.iter().map(|claim| claim.device_id.as_str()).collect::<Vec<_>>())
-        .bind(claims.iter().map(|claim| claim.algorithm.as_str()).collect::<Vec<_>>())
-        .bind(turn.instance())
-        .bind(now_ms)
-        .fetch_all(self.pool())
-        .await?;
-        Ok(told(turn, rows).await)
+             SELECT c.*, told.stream_id FROM claimed AS c JOIN told ON told.keys = ARRAY[c.user_id, c.device_id]";
+        self.claim("get_e2e_unused_fallback_key_types", statement, claims, now_ms).await
+    }
+
+    /// `statement` gives the claimed keys of users, devices and algorithms, and tells of what it makes stale of `function`.
+    async fn claim(
+        &self,
+        function: &'static str,
+        statement: &'static str,
+        claims: &[Claim],
+        now_ms: i64,
+    ) -> Result<Vec<ClaimedKey>, StorageError> {
+        let turn = self.invalidating(function, now_ms).await;
+        let rows: Vec<ClaimedRow> = sqlx::query_as(statement)
+            .bind(claims.iter().map(|claim| claim.user_id.as_str()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|claim| claim.device_id.as_str()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|claim| claim.algorithm.as_str()).collect::<Vec<_>>())
+            .bind(turn.instance())
+            .bind(now_ms)
+            .fetch_all(self.pool())
+            .await?;
+        turn.done(rows.iter().map(|row| (row.5, vec![row.0.clone(), row.1.clone()]))).await;
+        let key = |(user_id, device_id, algorithm, key_id, key_json, _): ClaimedRow| ClaimedKey {
+            claim: Claim { user_id, device_id, algorithm },
+            key_id,
+            key_json,
+        };
+        Ok(rows.into_iter().map(key).collect())
     }
 }
 
 /// With the position of the row that tells of it.
 type ClaimedRow = (String, String, String, String, String, i64);
-
-async fn told(turn: Turn<'_>, rows: Vec<ClaimedRow>) -> Vec<ClaimedKey> {
-    turn.done(rows.iter().map(|row| (row.5, vec![row.0.clone(), row.1.clone()]))).await;
-    let key = |(user_id, device_id, algorithm, key_id, key_json, _): ClaimedRow| ClaimedKey {
-        claim: Claim { user_id, device_id, algorithm },
-        key_id,
-        key_json,
-    };
-    rows.into_iter().map(key).collect()
-}

@@ -23,7 +23,7 @@ impl Handlers {
 
     /// Whether the room's ACL lets the server in.
     pub(crate) async fn check_server_matches_acl(&self, origin: &str, room_id: &str) -> Result<()> {
-        let Some(event) = self.get_current_state_event(room_id, "m.room.server_acl").await? else { return Ok(()) };
+        let Some(event) = self.get_current_state_event(room_id, "m.room.server_acl", "").await? else { return Ok(()) };
         let acl = self.federation_rooms.acls.of(&event);
         if acl.allows(host_of(origin)) {
             return Ok(());

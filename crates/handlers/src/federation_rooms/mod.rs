@@ -2,7 +2,6 @@
 //! `synapse/handlers/federation.py`.
 
 mod gates;
-mod linearizer;
 mod server_acl;
 mod visibility;
 
@@ -17,11 +16,12 @@ use myelin_model::state_filter::StateFilter;
 use myelin_model::{Direction, Event, MatrixError};
 use myelin_storage::{GetEvents, Storage};
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 
+use crate::linearizer::Linearizer;
 use crate::timestamp_lookup::nothing_found;
 use crate::visibility::HistoryVisibility;
 use crate::{Handlers, Result, now_ms};
-use linearizer::Linearizer;
 use server_acl::ServerAcls;
 
 /// Events of one answer to `/backfill`, and to `/get_missing_events`.
@@ -78,7 +78,7 @@ impl Handlers {
     pub async fn federation_state(&self, origin: &str, room_id: &str, event_id: &str) -> Result<Bytes> {
         self.assert_host_in_room(room_id, origin).await?;
         self.check_server_matches_acl(origin, room_id).await?;
-        let _turn = self.federation_rooms.turns.queue(origin, room_id).await;
+        let _turn = self.federation_turn(origin, room_id).await;
         let work = state_body(self.storage.clone(), room_id.to_owned(), event_id.to_owned());
         self.federation_rooms.state.wrap(state_key(room_id, event_id), work, Result::is_ok).await
     }
@@ -99,7 +99,7 @@ impl Handlers {
         versions: &[Arc<str>],
         limit: i64,
     ) -> Result<Option<Vec<u8>>> {
-        let _turn = self.federation_rooms.turns.queue(origin, room_id).await;
+        let _turn = self.federation_turn(origin, room_id).await;
         self.check_server_matches_acl(origin, room_id).await?;
         if self.storage.is_partial_state_room(room_id).await? {
             return Ok(None);
@@ -116,7 +116,7 @@ impl Handlers {
     /// `on_get_missing_events`. Nothing while the room's state is not complete.
     pub async fn federation_missing_events(&self, origin: &str, asked: &MissingEvents<'_>) -> Result<Option<Vec<u8>>> {
         let room_id = asked.room_id;
-        let _turn = self.federation_rooms.turns.queue(origin, room_id).await;
+        let _turn = self.federation_turn(origin, room_id).await;
         self.check_server_matches_acl(origin, room_id).await?;
         if self.storage.is_partial_state_room(room_id).await? {
             return Ok(None);
@@ -132,7 +132,7 @@ impl Handlers {
 
     /// `on_event_auth`: all that entitled an event.
     pub async fn federation_event_auth(&self, origin: &str, room_id: &str, event_id: &str) -> Result<Vec<u8>> {
-        let _turn = self.federation_rooms.turns.queue(origin, room_id).await;
+        let _turn = self.federation_turn(origin, room_id).await;
         self.assert_host_in_room(room_id, origin).await?;
         self.check_server_matches_acl(origin, room_id).await?;
         let event = event_of_room(&self.storage, room_id, event_id).await?;
@@ -149,7 +149,7 @@ impl Handlers {
         timestamp: i64,
         direction: Direction,
     ) -> Result<Value> {
-        let _turn = self.federation_rooms.turns.queue(origin, room_id).await;
+        let _turn = self.federation_turn(origin, room_id).await;
         self.assert_host_in_room(room_id, origin).await?;
         self.check_server_matches_acl(origin, room_id).await?;
         let found = self.storage.get_event_id_for_timestamp(room_id, timestamp, direction).await?;
@@ -180,21 +180,19 @@ impl Handlers {
     }
 
     async fn is_room_world_readable_or_publicly_joinable(&self, room_id: &str) -> Result<bool> {
-        if let Some(join_rules) = self.get_current_state_event(room_id, "m.room.join_rules").await?
+        if let Some(join_rules) = self.get_current_state_event(room_id, "m.room.join_rules", "").await?
             && join_rules.content_str("join_rule").as_deref() == Some("public")
         {
             return Ok(true);
         }
-        let visibility = self.get_current_state_event(room_id, crate::visibility::HISTORY_VISIBILITY).await?;
+        let visibility = self.get_current_state_event(room_id, crate::visibility::HISTORY_VISIBILITY, "").await?;
         Ok(HistoryVisibility::of(visibility.as_ref()) == HistoryVisibility::WorldReadable)
     }
 
     /// `get_current_state_event`, of those that a room has one of.
-    async fn get_current_state_event(&self, room_id: &str, kind: &str) -> Result<Option<Arc<Event>>> {
-        match self.storage.get_current_state_event_id(room_id, kind, "").await? {
-            Some(event_id) => Ok(self.storage.get_event(&event_id).await?),
-            None => Ok(None),
-        }
+    /// The server's turn to ask about the room; its name has no space.
+    async fn federation_turn(&self, origin: &str, room_id: &str) -> OwnedMutexGuard<()> {
+        self.federation_rooms.turns.queue(&format!("{origin} {room_id}")).await
     }
 
     /// `_transaction_dict_from_pdus`

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Timeline;
 use super::builder::Sync;
 use super::rooms::RoomEntry;
+use crate::python_text::truthy;
 use crate::{Handlers, Result};
 
 const MAX_HEROES: usize = 5;
@@ -40,7 +41,8 @@ impl Handlers {
         for (kind, field) in NAMES {
             let Some(event_id) = names.get(&(Arc::from(kind), Arc::from(""))) else { continue };
             let event = self.storage.get_event(event_id).await?;
-            if event.is_some_and(|event| is_truthy(event.content_value().get(field))) {
+            // An empty text names nothing.
+            if event.is_some_and(|event| event.content_value().get(field).is_some_and(truthy)) {
                 return Ok(Some(summary));
             }
         }
@@ -78,18 +80,6 @@ pub(super) fn wants_summary(
         && (entry.since.is_none()
             || timeline.events.iter().any(|visible| &*visible.event.kind == MEMBER)
             || timeline.limited && state.keys().any(|(kind, _)| &**kind == MEMBER))
-}
-
-/// As Python sees it: an empty text names nothing.
-fn is_truthy(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Array(list)) => !list.is_empty(),
-        Some(Value::Object(map)) => !map.is_empty(),
-        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-        Some(Value::Bool(true)) => true,
-    }
 }
 
 /// (user id, event id) of those who stand for the room: who is there, or else who was.
