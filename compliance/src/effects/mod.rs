@@ -4,8 +4,10 @@
 mod cases;
 mod claims;
 mod lines;
+mod signatures;
+mod signing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -54,12 +56,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const HEAD_START: Duration = Duration::from_millis(400);
 const PAIR: [&str; 2] = ["viapython", "viamyelin"];
 
-/// Two users with the same history.
+/// Two users with the same history, and keys of their own.
 pub fn pair(seed: &mut Seed) -> Result<()> {
     for user in PAIR {
         seed.newcomer(user)?;
     }
-    Ok(())
+    signing::prepare(seed)
 }
 
 pub fn run(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines) -> Result<Outcome> {
@@ -97,10 +99,16 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
         let value = seed.names.get(&format!("room:{user}:{event}"))?.to_owned();
         seed.names.set(&format!("room:me:{event}"), value);
     }
+    for key in signing::KEYS {
+        let value = seed.names.get(&format!("key:{key}:{user}"))?.to_owned();
+        seed.names.set(&format!("key:{key}"), value);
+    }
     stack.wait_caught_up(seed)?;
     let (here, there) = if native { (&stack.myelin, &stack.python) } else { (&stack.python, &stack.myelin) };
     let token = seed.names.get(&format!("token:{}", case.by))?;
-    let body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
+    let mut body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
+    let mut signatures = BTreeMap::new();
+    signing::sign(&mut body, user, &mut signatures)?;
     let path = seed.names.fill_url(&case.path)?;
     let since = seed.position(here)?;
     lines.forget();
@@ -126,7 +134,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     found.lines = lines.of(seed.names.get("@me")?, if native { "myelin1" } else { "python1" });
     found.lines.retain(|line| case.needless.is_none_or(|needless| !line.contains(needless)));
     let is_native = answer.header("x-myelin") == Some("native");
-    Ok((hide(found, seed, user)?, !native || is_native))
+    Ok((hide(found, seed, user, signatures)?, !native || is_native))
 }
 
 /// Writes while the user's other device waits at the other worker.
@@ -186,14 +194,18 @@ fn rows(case: &Case, stack: &Stack, seed: &Seed) -> Result<Vec<String>> {
             seed.names.get("@me")?
         );
         let text = stack.query(&sql)?;
-        found.extend(text.lines().map(|row| format!("{table}: {row}")));
+        let anonymous = |row: &str| row.replace("python1", "<worker>").replace("myelin1", "<worker>");
+        found.extend(text.lines().map(|row| format!("{table}: {}", anonymous(row))));
     }
     Ok(found)
 }
 
 /// The user's ids become the same for both.
-fn hide(effect: Effect, seed: &Seed, user: &str) -> Result<Effect> {
-    let mut ids = Vec::new();
+fn hide(effect: Effect, seed: &Seed, user: &str, signatures: BTreeMap<String, String>) -> Result<Effect> {
+    let mut ids: Vec<_> = signatures.into_iter().collect();
+    for key in signing::KEYS {
+        ids.push((seed.names.get(&format!("key:{key}"))?.to_owned(), format!("<key:{key}>")));
+    }
     for name in ["@me", "device:me", "room:me", "room:me:first", "room:me:second"] {
         ids.push((seed.names.get(name)?.to_owned(), format!("<{name}>")));
     }

@@ -32,6 +32,7 @@ mod relations;
 mod room_directory;
 mod room_keys;
 mod search;
+mod signatures;
 mod small;
 mod state;
 mod sync;
@@ -76,6 +77,7 @@ pub fn rows() -> Vec<Row> {
         room_keys::rows(),
         threepids::rows(),
         keys::rows(),
+        signatures::rows(),
         room_directory::rows(),
         register::rows(),
         delayed_events::rows(),
