@@ -48,6 +48,7 @@ pub struct Ask {
     /// As a row of the table is named, because of `allowed-differences.toml`.
     pub name: String,
     pub by: String,
+    /// Below `/_matrix/client/`, unless it begins with a slash.
     pub path: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, String)>,
@@ -88,7 +89,8 @@ impl Ask {
     }
 
     pub fn row(&self) -> Row {
-        let path = format!("/_matrix/client/{}", self.path);
+        let client = format!("/_matrix/client/{}", self.path);
+        let path = if self.path.starts_with('/') { self.path.clone() } else { client };
         let row = match &self.body {
             Some(body) => post(&self.name, &path).json(body),
             None => get(&self.name, &path),

@@ -49,6 +49,18 @@ impl Seed {
         self.ask("root", "PUT", "/_synapse/admin/v2/users/<@locked>", &json!({"locked": true})).map(drop)
     }
 
+    /// Two who may not do all that others may, in a room of theirs alone: what they write is seen by nobody else.
+    pub(super) fn punished(&mut self) -> Result<()> {
+        self.register("suspended")?;
+        self.register("shadow")?;
+        self.room("suspended", "punished", &json!({"preset": "public_chat", "name": "Punished"}))?;
+        self.join("punished", &["shadow"])?;
+        self.say("suspended", "punished", "first", "not punished yet")?;
+        self.say("shadow", "punished", "second", "nor am I")?;
+        self.ask("root", "PUT", "/_synapse/admin/v1/suspend/<@suspended>", &json!({"suspend": true}))?;
+        self.ask("root", "POST", "/_synapse/admin/v1/users/<@shadow>/shadow_ban", &json!({})).map(drop)
+    }
+
     /// Leaves every room and takes the messages along.
     pub(super) fn erase(&mut self, user: &str) -> Result<()> {
         let identifier = json!({"type": "m.id.user", "user": self.names.get(&format!("@{user}"))?});

@@ -2,6 +2,7 @@
 
 mod account_data;
 mod admin;
+mod askers;
 mod bad_input;
 mod capabilities;
 mod context;
@@ -92,6 +93,7 @@ pub fn rows() -> Vec<Row> {
         filter::rows(),
         federation::rows(),
         federation_rooms::rows(),
+        askers::rows(),
         bad_input::rows(),
         sync::rows(),
     ];
