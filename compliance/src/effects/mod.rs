@@ -7,7 +7,7 @@ mod lines;
 mod signatures;
 mod signing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -105,10 +105,9 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     }
     stack.wait_caught_up(seed)?;
     let (here, there) = if native { (&stack.myelin, &stack.python) } else { (&stack.python, &stack.myelin) };
-    let token = seed.names.get(&format!("token:{}", case.by))?;
     let mut body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
-    let mut signatures = BTreeMap::new();
-    signing::sign(&mut body, user, &mut signatures)?;
+    signing::sign(&mut body, user, &case.name, seed)?;
+    let token = seed.names.get(&format!("token:{}", case.by))?;
     let path = seed.names.fill_url(&case.path)?;
     let since = seed.position(here)?;
     lines.forget();
@@ -125,7 +124,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
         case.status,
         answer.status
     );
-    let answered = answer.json().map_or(text, |json| json.to_string());
+    let answered = answer.json().map_or(text, |json| format!("{} {json}", answer.status));
     let mut found = Effect { answer: answered, ..Effect::default() };
     found.at_once = read(case, here, seed)?;
     stack.wait_caught_up(seed)?;
@@ -134,7 +133,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     found.lines = lines.of(seed.names.get("@me")?, if native { "myelin1" } else { "python1" });
     found.lines.retain(|line| case.needless.is_none_or(|needless| !line.contains(needless)));
     let is_native = answer.header("x-myelin") == Some("native");
-    Ok((hide(found, seed, user, signatures)?, !native || is_native))
+    Ok((hide(found, seed, user)?, !native || is_native))
 }
 
 /// Writes while the user's other device waits at the other worker.
@@ -201,8 +200,10 @@ fn rows(case: &Case, stack: &Stack, seed: &Seed) -> Result<Vec<String>> {
 }
 
 /// The user's ids become the same for both.
-fn hide(effect: Effect, seed: &Seed, user: &str, signatures: BTreeMap<String, String>) -> Result<Effect> {
-    let mut ids: Vec<_> = signatures.into_iter().collect();
+fn hide(effect: Effect, seed: &Seed, user: &str) -> Result<Effect> {
+    let prefix = format!("signature:{user}:");
+    let signatures = seed.names.with_prefix(&prefix);
+    let mut ids: Vec<_> = signatures.map(|(name, signature)| (signature.to_owned(), format!("<{name}>"))).collect();
     for key in signing::KEYS {
         ids.push((seed.names.get(&format!("key:{key}"))?.to_owned(), format!("<key:{key}>")));
     }
@@ -223,7 +224,7 @@ fn hide(effect: Effect, seed: &Seed, user: &str, signatures: BTreeMap<String, St
     let mut rows: Vec<String> = all(effect.rows);
     rows.sort_unstable();
     Ok(Effect {
-        answer: hide(effect.answer),
+        answer: ordered(hide(effect.answer)),
         at_once: all(effect.at_once),
         elsewhere: all(effect.elsewhere),
         rows,

@@ -1,7 +1,5 @@
 //! Keys of users that are real, and signatures with them: what somebody signs is in no file.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 use myelin_model::signing::SigningKey;
 use serde_json::{Value, json};
@@ -41,10 +39,10 @@ pub fn prepare(seed: &mut Seed) -> Result<()> {
     seed.ask(SIGNED, "POST", "v3/keys/device_signing/upload", &json!({"master_key": master})).map(drop)
 }
 
-/// Signs what is marked; each signature gets a name in `made`.
-pub fn sign(body: &mut Value, user: &str, made: &mut BTreeMap<String, String>) -> Result<()> {
+/// Signs what is marked. The signatures get names, by which `hide` knows them.
+pub fn sign(body: &mut Value, user: &str, case: &str, seed: &mut Seed) -> Result<()> {
     match body {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| sign(item, user, made)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| sign(item, user, case, seed)),
         Value::Object(object) => {
             for (signer, of_signer) in object.get("signatures").and_then(Value::as_object).cloned().unwrap_or_default()
             {
@@ -54,10 +52,10 @@ pub fn sign(body: &mut Value, user: &str, made: &mut BTreeMap<String, String>) -
                     key(name, user, &key_id).sign_json(&mut copy, &signer).context("a number is out of range")?;
                     let signature = copy["signatures"][&signer][&key_id].as_str().unwrap_or_default().to_owned();
                     object["signatures"][&signer][&key_id] = signature.clone().into();
-                    made.insert(signature, format!("<by {name}>"));
+                    seed.names.set(&format!("signature:{user}:by {name} in {case}"), signature);
                 }
             }
-            object.values_mut().try_for_each(|value| sign(value, user, made))
+            object.values_mut().try_for_each(|value| sign(value, user, case, seed))
         }
         _ => Ok(()),
     }
