@@ -106,7 +106,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     stack.wait_caught_up(seed)?;
     let (here, there) = if native { (&stack.myelin, &stack.python) } else { (&stack.python, &stack.myelin) };
     let mut body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
-    signing::sign(&mut body, user, &case.name, seed)?;
+    signing::sign(&mut body, user, seed)?;
     let token = seed.names.get(&format!("token:{}", case.by))?;
     let path = seed.names.fill_url(&case.path)?;
     let since = seed.position(here)?;
@@ -203,7 +203,8 @@ fn rows(case: &Case, stack: &Stack, seed: &Seed) -> Result<Vec<String>> {
 fn hide(effect: Effect, seed: &Seed, user: &str) -> Result<Effect> {
     let prefix = format!("signature:{user}:");
     let signatures = seed.names.with_prefix(&prefix);
-    let mut ids: Vec<_> = signatures.map(|(name, signature)| (signature.to_owned(), format!("<{name}>"))).collect();
+    let mut ids: Vec<_> =
+        signatures.map(|(name, signature)| (signature.to_owned(), format!("<signature {name}>"))).collect();
     for key in signing::KEYS {
         ids.push((seed.names.get(&format!("key:{key}"))?.to_owned(), format!("<key:{key}>")));
     }

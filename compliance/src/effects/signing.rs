@@ -40,9 +40,9 @@ pub fn prepare(seed: &mut Seed) -> Result<()> {
 }
 
 /// Signs what is marked. The signatures get names, by which `hide` knows them.
-pub fn sign(body: &mut Value, user: &str, case: &str, seed: &mut Seed) -> Result<()> {
+pub fn sign(body: &mut Value, user: &str, seed: &mut Seed) -> Result<()> {
     match body {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| sign(item, user, case, seed)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| sign(item, user, seed)),
         Value::Object(object) => {
             for (signer, of_signer) in object.get("signatures").and_then(Value::as_object).cloned().unwrap_or_default()
             {
@@ -52,10 +52,11 @@ pub fn sign(body: &mut Value, user: &str, case: &str, seed: &mut Seed) -> Result
                     key(name, user, &key_id).sign_json(&mut copy, &signer).context("a number is out of range")?;
                     let signature = copy["signatures"][&signer][&key_id].as_str().unwrap_or_default().to_owned();
                     object["signatures"][&signer][&key_id] = signature.clone().into();
-                    seed.names.set(&format!("signature:{user}:by {name} in {case}"), signature);
+                    let number = seed.names.with_prefix(&format!("signature:{user}:")).count();
+                    seed.names.set(&format!("signature:{user}:{number}"), signature);
                 }
             }
-            object.values_mut().try_for_each(|value| sign(value, user, case, seed))
+            object.values_mut().try_for_each(|value| sign(value, user, seed))
         }
         _ => Ok(()),
     }

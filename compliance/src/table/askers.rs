@@ -54,7 +54,7 @@ const READS: [(&str, &str); 60] = [
     ("notifications", "v3/notifications"),
     ("profile", "v3/profile/<@suspended>"),
     ("profile", "v3/profile/<@shadow>/displayname"),
-    ("presence", "v3/presence/<@suspended>/status"),
+    ("presence/of another", "v3/presence/<@suspended>/status"),
     ("turn_server", "v3/voip/turnServer"),
     ("password_policy", "v3/password_policy"),
     ("login", "v3/login"),
@@ -108,7 +108,7 @@ fn writes() -> Vec<(&'static str, String, Value)> {
 }
 
 fn askers(row: &Row) -> Vec<Row> {
-    let named = |who: &str| Row { name: row.name.replacen('/', &format!("/as {who}: "), 1), ..row.clone() };
+    let named = |who: &str| Row { name: format!("{} as {who}", row.name), ..row.clone() };
     let bridge = |who: &str| named(who).by("bridge");
     vec![
         named("guest").by("guest"),

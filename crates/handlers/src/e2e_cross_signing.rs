@@ -187,18 +187,15 @@ impl Accepted {
         master: Option<Map<String, Value>>,
     ) -> std::result::Result<Self, Fault> {
         let of = |wanted: &str| uploaded.iter().find(|(kind, _)| *kind == wanted).map(|(_, key)| key);
-        let master = match of("master") {
-            Some(key) => {
-                let invalid = |bad| match bad {
-                    BadKey::Invalid => Fault::Refused(MatrixError::invalid_param("Invalid master key")),
-                    BadKey::Odd => Fault::Odd,
-                };
-                verify_key(check_key(key, user_id, "master", None)?).map_err(invalid)?
-            }
-            None => {
-                let missing = || Fault::Refused(MatrixError::missing_param("No master key available"));
-                verify_key(&master.ok_or_else(missing)?).map_err(|_| Fault::Odd)?
-            }
+        let master = if let Some(key) = of("master") {
+            let invalid = |bad| match bad {
+                BadKey::Invalid => Fault::Refused(MatrixError::invalid_param("Invalid master key")),
+                BadKey::Odd => Fault::Odd,
+            };
+            verify_key(check_key(key, user_id, "master", None)?).map_err(invalid)?
+        } else {
+            let missing = || Fault::Refused(MatrixError::missing_param("No master key available"));
+            verify_key(&master.ok_or_else(missing)?).map_err(|_| Fault::Odd)?
         };
         let (mut keys, mut changed) = (Vec::new(), Vec::new());
         for (kind, key) in uploaded {
