@@ -1,4 +1,5 @@
-//! Random scenarios: users do things through the main process or Myelin, and after every step both workers are asked the same.
+//! Random scenarios: users do things through the main process or Myelin, and after every step both workers are asked the
+//! same; of a second kind are those in which other servers take part, and ask.
 //! What once failed is kept in `compliance/scenarios/` and played first.
 
 mod generate;
@@ -8,6 +9,8 @@ mod questions;
 mod random;
 mod rooms;
 mod routes;
+mod server_questions;
+mod servers;
 mod settings;
 mod shrink;
 mod step;
@@ -52,10 +55,12 @@ CREATE TRIGGER not_here BEFORE UPDATE ON event_push_summary_last_receipt_stream_
 const STEPS: usize = 80;
 /// Seconds for which a failing scenario is made smaller.
 const SHRINK: u64 = 120;
-/// Seeds of every run.
+/// Seeds of every run; those of servers are written `s1`.
 const FIXED: Range<u64> = 1..3;
+const FIXED_SERVERS: Range<u64> = 1..2;
 
-/// Plays the kept scenarios and some fixed seeds. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`) plays these seeds instead, with
+/// Plays the kept scenarios and some fixed seeds. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`, or `s7` of the scenarios in
+/// which other servers ask) plays these seeds instead, with
 /// `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps; `MYELIN_SCENARIO_FRESH=30` adds
 /// fresh seeds, begun within 30 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without making them smaller;
 /// `MYELIN_SCENARIO_WRITERS=1` has two event persisters and other stream writers beside the main process.
@@ -98,14 +103,19 @@ fn run() -> Result<usize> {
     for file in if wanted.is_some() { Vec::new() } else { files()? } {
         failed += usize::from(kept(&theatre, &file)?);
     }
-    for seed in wanted.unwrap_or(FIXED) {
-        failed += usize::from(random(&theatre, seed)?);
+    for (kind, seeds) in
+        wanted.map_or_else(|| vec![(Kind::Users, FIXED), (Kind::Servers, FIXED_SERVERS)], |one| vec![one])
+    {
+        for seed in seeds {
+            failed += usize::from(random(&theatre, kind, seed)?);
+        }
     }
     if let Some(time) = number("MYELIN_SCENARIO_FRESH")?.map(Duration::from_secs) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let start = Instant::now();
         for seed in now * 1000.. {
-            failed += usize::from(random(&theatre, seed)?);
+            let kind = if seed.is_multiple_of(2) { Kind::Servers } else { Kind::Users };
+            failed += usize::from(random(&theatre, kind, seed)?);
             if start.elapsed() > time {
                 break;
             }
@@ -120,11 +130,19 @@ fn number(name: &str) -> Result<Option<u64>> {
     text.parse().map(Some).with_context(|| format!("{name}: {text}"))
 }
 
-/// `7` or `1..300`, both ends included.
-fn seeds(text: &str) -> Result<Range<u64>> {
+/// Who does things in a scenario, besides the users whom both have, and asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Users,
+    Servers,
+}
+
+/// `7` or `1..300`, both ends included; `s7` and `s1..300` of servers.
+fn seeds(text: &str) -> Result<(Kind, Range<u64>)> {
+    let (kind, text) = text.strip_prefix('s').map_or((Kind::Users, text), |text| (Kind::Servers, text));
     let (first, last) = text.split_once("..").unwrap_or((text, text));
     let number = |text: &str| text.parse::<u64>().with_context(|| format!("MYELIN_SCENARIO_SEEDS: {text}"));
-    Ok(number(first)?..number(last)? + 1)
+    Ok((kind, number(first)?..number(last)? + 1))
 }
 
 fn files() -> Result<Vec<PathBuf>> {
@@ -143,9 +161,13 @@ fn kept(theatre: &Theatre, file: &Path) -> Result<bool> {
     one(theatre, &file.file_name().unwrap_or_default().to_string_lossy(), &steps, false)
 }
 
-fn random(theatre: &Theatre, seed: u64) -> Result<bool> {
+fn random(theatre: &Theatre, kind: Kind, seed: u64) -> Result<bool> {
     let steps = std::env::var("MYELIN_SCENARIO_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS);
-    one(theatre, &format!("seed {seed}"), &generate::generate(seed, steps), true)
+    let (name, steps) = match kind {
+        Kind::Users => (format!("seed {seed}"), generate::generate(seed, steps)),
+        Kind::Servers => (format!("seed s{seed}"), servers::generate(seed, steps)),
+    };
+    one(theatre, &name, &steps, true)
 }
 
 fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<bool> {
