@@ -55,18 +55,17 @@ CREATE TRIGGER not_here BEFORE UPDATE ON event_push_summary_last_receipt_stream_
 const STEPS: usize = 80;
 /// Seconds for which a failing scenario is made smaller.
 const SHRINK: u64 = 120;
-/// Seeds of every run; those of servers are written `s1`.
-const FIXED: Range<u64> = 1..3;
-const FIXED_SERVERS: Range<u64> = 1..2;
+/// Seeds of every run: with all streams written by the main process, and with separate writers.
+const FIXED: [Range<u64>; 2] = [1..3, 3..4];
+const FIXED_OF_SERVERS: Range<u64> = 1..2;
+/// Fresh seeds are begun for so many seconds, in each of the two.
+const FRESH: u64 = 20;
 
-/// Plays the kept scenarios and some fixed seeds. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`, or `s7` of the scenarios in
-/// which other servers ask) plays these seeds instead, with
-/// `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps; `MYELIN_SCENARIO_FRESH=30` adds
-/// fresh seeds, begun within 30 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without making them smaller;
-/// `MYELIN_SCENARIO_WRITERS=1` has two event persisters and other stream writers beside the main process.
-///
-/// Fresh seeds are not played by default: about one of 20 seeds still differs, mostly where Python's answer depends on
-/// the moment.
+/// Plays the kept scenarios, some fixed seeds and some fresh ones. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`, and `s7` of
+/// those with other servers) plays these seeds instead, with `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps, and both do so
+/// with two event persisters and other stream writers beside the main process if `MYELIN_SCENARIO_WRITERS` is set;
+/// `MYELIN_SCENARIO_FRESH=300` begins fresh seeds for 300 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without
+/// making them smaller.
 pub fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
@@ -85,43 +84,57 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<usize> {
+    let writers = std::env::var_os("MYELIN_SCENARIO_WRITERS").is_some();
+    if let Some(file) = std::env::var_os("MYELIN_SCENARIO_FILE") {
+        return on_a_stage(writers, |theatre| kept(theatre, Path::new(&file)).map(usize::from));
+    }
+    if let Ok(text) = std::env::var("MYELIN_SCENARIO_SEEDS") {
+        let (kind, wanted) = seeds(&text)?;
+        return on_a_stage(writers, |theatre| play(theatre, kind, wanted));
+    }
+    let time = Duration::from_secs(number("MYELIN_SCENARIO_FRESH")?.unwrap_or(FRESH));
+    let [plain, separate] = FIXED;
+    let failed = on_a_stage(false, |theatre| {
+        let mut failed = 0;
+        for file in files()? {
+            failed += usize::from(kept(theatre, &file)?);
+        }
+        failed += play(theatre, Kind::Servers, FIXED_OF_SERVERS)? + fresh(theatre, Kind::Servers, Duration::ZERO)?;
+        Ok(failed + play(theatre, Kind::Users, plain)? + fresh(theatre, Kind::Users, time)?)
+    })?;
+    let separate = |theatre: &Theatre| Ok(play(theatre, Kind::Users, separate)? + fresh(theatre, Kind::Users, time)?);
+    Ok(failed + on_a_stage(true, separate)?)
+}
+
+/// How many of them failed, with what they are played on.
+fn on_a_stage(writers: bool, played: impl FnOnce(&Theatre) -> Result<usize>) -> Result<usize> {
     let start = Instant::now();
     let folder = Folder::new("scenario")?;
-    let topology = if std::env::var_os("MYELIN_SCENARIO_WRITERS").is_some() { writers::SEPARATE } else { &[] };
+    let topology = if writers { writers::SEPARATE } else { &[] };
     let logging = folder.path().join("log.yaml");
     std::fs::write(&logging, LOGGING)?;
     let settings = format!("{SETTINGS}log_config: {}\n", logging.display());
     let (stack, seed) = Stack::start(folder.path(), &settings, topology, Seed::empty)?;
     stack.query(NO_ROTATION)?;
     let theatre = Theatre::new(stack, seed)?;
-    println!("started in {:.1} s", start.elapsed().as_secs_f32());
-    if let Some(file) = std::env::var_os("MYELIN_SCENARIO_FILE") {
-        return kept(&theatre, Path::new(&file)).map(usize::from);
-    }
-    let wanted = std::env::var("MYELIN_SCENARIO_SEEDS").ok().map(|text| seeds(&text)).transpose()?;
-    let mut failed = 0;
-    for file in if wanted.is_some() { Vec::new() } else { files()? } {
-        failed += usize::from(kept(&theatre, &file)?);
-    }
-    for (kind, seeds) in
-        wanted.map_or_else(|| vec![(Kind::Users, FIXED), (Kind::Servers, FIXED_SERVERS)], |one| vec![one])
-    {
-        for seed in seeds {
-            failed += usize::from(random(&theatre, kind, seed)?);
-        }
-    }
-    if let Some(time) = number("MYELIN_SCENARIO_FRESH")?.map(Duration::from_secs) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let start = Instant::now();
-        for seed in now * 1000.. {
-            let kind = if seed.is_multiple_of(2) { Kind::Servers } else { Kind::Users };
-            failed += usize::from(random(&theatre, kind, seed)?);
-            if start.elapsed() > time {
-                break;
-            }
-        }
-    }
-    Ok(failed)
+    println!(
+        "started in {:.1} s{}",
+        start.elapsed().as_secs_f32(),
+        if writers { ", with separate writers" } else { "" }
+    );
+    played(&theatre)
+}
+
+fn play(theatre: &Theatre, kind: Kind, seeds: impl IntoIterator<Item = u64>) -> Result<usize> {
+    seeds.into_iter().map(|seed| random(theatre, kind, seed).map(usize::from)).sum()
+}
+
+/// Seeds that no run had before, at least one.
+fn fresh(theatre: &Theatre, kind: Kind, time: Duration) -> Result<usize> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let start = Instant::now();
+    let first = now * 1000;
+    play(theatre, kind, (first..).take_while(|seed| *seed == first || start.elapsed() < time))
 }
 
 /// An environment variable.
