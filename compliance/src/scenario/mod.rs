@@ -189,11 +189,12 @@ fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<b
     let failure = theatre.play(steps, &mut tally).with_context(|| name.to_owned())?;
     let Some(failure) = failure else {
         println!(
-            "{name}: {} steps, {} acts ({} refused), {} questions ({} without an object, {} given up) in {:.1} s",
+            "{name}: {} steps, {} acts ({} refused), {} questions ({} answered with 200, {} without an object, {} given up) in {:.1} s",
             steps.len(),
             tally.acts,
             tally.refused,
             tally.asked,
+            tally.answered,
             tally.skipped,
             tally.moved,
             start.elapsed().as_secs_f32()

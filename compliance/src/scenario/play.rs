@@ -59,6 +59,8 @@ pub struct Tally {
     /// By method and last fixed part of the path.
     pub refusals: BTreeMap<String, usize>,
     pub asked: usize,
+    /// Of these, with something else than an error.
+    pub answered: usize,
     /// Left out, because a name did not exist.
     pub skipped: usize,
     /// Given up, because the server did not stand still.
@@ -378,6 +380,7 @@ impl Play<'_> {
                 self.settle()?;
                 continue;
             }
+            self.tally.answered += usize::from(python.status == 200);
             if let (Some((name, pointer)), Ok(answer)) = (&ask.keep, python.json())
                 && let Some(value) = answer.pointer(pointer).and_then(Value::as_str)
             {
