@@ -13,6 +13,7 @@ mod event;
 mod event_anywhere;
 mod events;
 mod federation;
+mod federation_directory;
 mod federation_rooms;
 mod filter;
 mod foreign;
@@ -93,6 +94,7 @@ pub fn rows() -> Vec<Row> {
         filter::rows(),
         federation::rows(),
         federation_rooms::rows(),
+        federation_directory::rows(),
         askers::rows(),
         bad_input::rows(),
         sync::rows(),
