@@ -106,8 +106,10 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     }
     stack.wait_caught_up(seed)?;
     let (here, there) = if native { (&stack.myelin, &stack.python) } else { (&stack.python, &stack.myelin) };
-    let mut body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
-    signing::sign(&mut body, user, seed)?;
+    let mut body = case.body.clone();
+    signing::number(&mut body, &mut 0);
+    let mut body: Value = serde_json::from_str(&seed.names.fill(&body.to_string())?)?;
+    signing::sign(&mut body, user, &case.name, seed)?;
     let path = seed.names.fill_url(&case.path)?;
     let since = seed.position(here)?;
     lines.forget();

@@ -39,24 +39,37 @@ pub fn prepare(seed: &mut Seed) -> Result<()> {
     seed.ask(SIGNED, "POST", "v3/keys/device_signing/upload", &json!({"master_key": master})).map(drop)
 }
 
-/// Signs what is marked. The signatures get names, by which `hide` knows them.
-pub fn sign(body: &mut Value, user: &str, seed: &mut Seed) -> Result<()> {
+/// Numbers the marks of a body that has no ids yet, and so is the same for both users.
+pub fn number(body: &mut Value, next: &mut usize) {
     match body {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| sign(item, user, seed)),
+        Value::String(text) if text.starts_with(MARK) => {
+            *text = format!("{text} {next}");
+            *next += 1;
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| number(item, next)),
+        Value::Object(object) => object.values_mut().for_each(|value| number(value, next)),
+        _ => {}
+    }
+}
+
+/// Signs what is marked. The signatures get names, by which `hide` knows them.
+pub fn sign(body: &mut Value, user: &str, case: &str, seed: &mut Seed) -> Result<()> {
+    match body {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| sign(item, user, case, seed)),
         Value::Object(object) => {
             for (signer, of_signer) in object.get("signatures").and_then(Value::as_object).cloned().unwrap_or_default()
             {
                 for (key_id, mark) in of_signer.as_object().cloned().unwrap_or_default() {
-                    let Some(name) = mark.as_str().and_then(|mark| mark.strip_prefix(MARK)) else { continue };
+                    let mark = mark.as_str().and_then(|mark| mark.strip_prefix(MARK)?.split_once(' '));
+                    let Some((name, number)) = mark else { continue };
                     let mut copy = object.clone();
                     key(name, user, &key_id).sign_json(&mut copy, &signer).context("a number is out of range")?;
                     let signature = copy["signatures"][&signer][&key_id].as_str().unwrap_or_default().to_owned();
                     object["signatures"][&signer][&key_id] = signature.clone().into();
-                    let number = seed.names.with_prefix(&format!("signature:{user}:")).count();
-                    seed.names.set(&format!("signature:{user}:{number}"), signature);
+                    seed.names.set(&format!("signature:{user}:{case} {number}"), signature);
                 }
             }
-            object.values_mut().try_for_each(|value| sign(value, user, seed))
+            object.values_mut().try_for_each(|value| sign(value, user, case, seed))
         }
         _ => Ok(()),
     }
