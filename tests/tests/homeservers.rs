@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
 use myelin_testkit::certificate;
-use myelin_testkit::http::Client;
+use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::nginx;
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::program::program;
@@ -18,13 +19,16 @@ use serde_json::{Value, json};
 
 /// Said while the other server is away; no more than it asks for at once when it finds a gap.
 const SAID_MEANWHILE: usize = 8;
+/// What the other server signs with later.
+const NEW_KEY: &str = "a_new";
 /// Said before anybody of the other server is there: more than one page of history.
 const SAID_BEFORE: usize = 130;
-/// What must have come to Myelin, and whether it was answered here once the other server's key was known.
-const ASKED: [(&str, bool); 3] = [
-    ("FederationQueryServlet", true),
-    ("FederationUserDevicesQueryServlet", true),
-    ("FederationBackfillServlet", false),
+/// What the other server must have asked Myelin, which must have answered all of it itself.
+const ASKED: [&str; 4] = [
+    "FederationQueryServlet",
+    "FederationUserDevicesQueryServlet",
+    "FederationBackfillServlet",
+    "FederationVersionServlet",
 ];
 
 /// One homeserver as its users see it, who are one each.
@@ -39,6 +43,34 @@ impl Side {
         let body = Some(body).filter(|_| method != "GET");
         let answer = self.client.with_token(&self.user.token).send(method, &format!("/_matrix/client/v3/{path}"), body);
         answer.and_then(|answer| answer.ok()).with_context(|| format!("{}: {method} {path}", self.user.id))
+    }
+
+    /// Its name, by which the other finds it.
+    fn name(&self) -> &str {
+        self.user.id.split_once(':').map_or("", |(_, name)| name)
+    }
+
+    fn signing_key(&self) -> Result<SigningKey> {
+        let line = std::fs::read_to_string(self.synapse.folder.join("signing.key"))?;
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [algorithm, version, seed] = words[..] else { return Err(anyhow!("an odd key")) };
+        Ok(SigningKey::new(format!("{algorithm}:{version}"), &decode_key(seed).context("an odd key")?))
+    }
+
+    /// A request to `other` as this server makes it.
+    fn request(&self, other: &Side, uri: &str) -> Result<Answer> {
+        let (key, name) = (self.signing_key()?, self.name());
+        let request = SignedRequest { method: "GET", uri, origin: name, destination: other.name(), content: None };
+        let (id, signature) = (key.id(), key.sign(&request.text()?));
+        let destination = other.name();
+        let header =
+            format!("X-Matrix origin=\"{name}\",key=\"{id}\",sig=\"{signature}\",destination=\"{destination}\"");
+        other.client.send_bytes("GET", uri, &[("Authorization", &header)], None)
+    }
+
+    fn set_state(&self, room: &str, kind: &str, content: &Value) -> Result<String> {
+        let sent = self.ask("PUT", &format!("rooms/{room}/state/{kind}/"), content)?;
+        Ok(sent["event_id"].as_str().context("no event_id")?.to_owned())
     }
 
     fn say(&self, room: &str, text: &str) -> Result<()> {
@@ -202,19 +234,101 @@ fn two_homeservers() -> Result<()> {
     let room = meet(&pair)?;
     println!("met: {:.1} s", start.elapsed().as_secs_f32());
     pair.agree(&room)?;
+    knows_key(&pair, "a_test")?;
     ask_about_each_other(&pair)?;
     lose_each_other(&mut pair, &room)?;
     println!("found again: {:.1} s", start.elapsed().as_secs_f32());
     pair.agree(&room)?;
-    for (servlet, native) in ASKED {
+    knows_key(&pair, NEW_KEY)?;
+    read_all(&pair, &room)?;
+    shut_out(&pair, &room)?;
+    for servlet in ASKED {
         let (all, here) = pair.asked(servlet)?;
         println!("{servlet}: {here} of {all} answered by Myelin");
-        ensure!(all > 0 && (here > 0 || !native), "{servlet}: {here} of {all}");
+        ensure!(all > 0 && here == all, "{servlet}: {here} of {all}");
     }
     let errors = [pair.ours.errors()?, pair.theirs.errors()?].concat();
     ensure!(errors.is_empty(), "{errors:#?}");
     println!("done: {:.1} s", start.elapsed().as_secs_f32());
     Ok(())
+}
+
+/// The key was fetched by Myelin, which was the first to need it, and told the others.
+fn knows_key(pair: &Pair, version: &str) -> Result<()> {
+    let name = pair.theirs.name();
+    let statement = format!(
+        "SELECT count(*) FROM cache_invalidation_stream_by_instance WHERE instance_name = 'myelin1' \
+         AND cache_func = 'get_server_key_json_for_remote' AND keys = ARRAY['{name}', 'ed25519:{version}']"
+    );
+    let count = pair.ours.synapse.postgres.query("synapse", &statement)?;
+    ensure!(count == "1", "{count} times the key {version} of {name} was fetched");
+    Ok(())
+}
+
+/// Whoever answers is Myelin itself.
+fn native(answer: Answer, status: u16) -> Result<Value> {
+    ensure!(answer.header("x-myelin") == Some("native"), "{:?}", answer.headers);
+    ensure!(answer.status == status, "{} instead of {status}: {:?}", answer.status, answer.json());
+    answer.json()
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    let mut ids: Vec<_> = list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    ids.sort();
+    ids
+}
+
+/// Everything that a server in the room may read of it is what the other server has itself.
+fn read_all(pair: &Pair, room: &str) -> Result<()> {
+    let Pair { ours, theirs, .. } = pair;
+    let read = |path: &str| native(theirs.request(ours, &format!("/_matrix/federation/v1/{path}"))?, 200);
+    let topic = ours.set_state(room, "m.room.topic", &json!({"topic": "The end"}))?;
+    ours.say(room, "after the topic")?;
+    theirs.hears(room, "after the topic")?;
+    let last = theirs.ask("GET", &format!("rooms/{room}/messages?dir=b&limit=1"), &Value::Null)?;
+    let last = last["chunk"][0]["event_id"].as_str().context("no event")?;
+    let at = read(&format!("state_ids/{room}?event_id={last}"))?;
+    ensure!(ids(&at["pdu_ids"]) == theirs.state(room)? && ids(&at["pdu_ids"]).contains(&topic), "{at}");
+    let state = read(&format!("state/{room}?event_id={last}"))?;
+    let sizes = |state: &Value, name: &str| state[name].as_array().map(Vec::len);
+    ensure!(sizes(&state, "pdus") == sizes(&at, "pdu_ids"), "{state}");
+    ensure!(sizes(&state, "auth_chain") == sizes(&at, "auth_chain_ids"), "{state}");
+    let event = read(&format!("event/{last}"))?;
+    ensure!(event["pdus"][0]["content"]["body"] == "after the topic", "{event}");
+    let auth = read(&format!("event_auth/{room}/{last}"))?;
+    ensure!(sizes(&auth, "auth_chain").is_some_and(|size| size > 2), "{auth}");
+    let history = read(&format!("backfill/{room}?v={last}&limit=20"))?;
+    ensure!(sizes(&history, "pdus") == Some(20), "{history}");
+    let then = read(&format!("timestamp_to_event/{room}?ts=0&dir=f"))?;
+    ensure!(then["event_id"].as_str().is_some_and(|id| id.starts_with('$')), "{then}");
+    read("version").map(drop)
+}
+
+/// By the room's list of servers, and with its last user.
+fn shut_out(pair: &Pair, room: &str) -> Result<()> {
+    let Pair { ours, theirs, .. } = pair;
+    let ask = |status: u16| {
+        // What the main process wrote is known to Myelin a moment later.
+        let uri = format!("/_matrix/federation/v1/state_ids/{room}?event_id=$none");
+        eventually(
+            &format!("it is never answered with {status}"),
+            || Ok(theirs.request(ours, &uri)?.status == status),
+        )?;
+        native(theirs.request(ours, &uri)?, status)
+    };
+    ask(404)?;
+    ours.set_state(room, "m.room.server_acl", &json!({"allow": ["*"], "deny": [theirs.name()]}))?;
+    let refused = ask(403)?;
+    ensure!(refused["error"] == "Server is banned from room", "{refused}");
+    ours.set_state(room, "m.room.server_acl", &json!({"allow": ["*"]}))?;
+    ask(404)?;
+    ours.ask("POST", &format!("rooms/{room}/ban"), &json!({"user_id": theirs.user.id}))?;
+    let refused = ask(403)?;
+    ensure!(refused["error"] == "Host not in room.", "{refused}");
+    eventually("the other server does not hear of the ban", || {
+        let rooms = theirs.ask("GET", "joined_rooms", &Value::Null)?;
+        Ok(rooms["joined_rooms"] == json!([]))
+    })
 }
 
 /// A room of ours with a history; the other server's user comes in by its alias, reads all of it, and they talk.
@@ -226,8 +340,7 @@ fn meet(pair: &Pair) -> Result<String> {
     for number in 0..SAID_BEFORE {
         ours.say(&room, &format!("before {number}"))?;
     }
-    let domain = ours.user.id.split_once(':').context("no domain")?.1;
-    theirs.ask("POST", &format!("join/%23meeting:{domain}"), &json!({}))?;
+    theirs.ask("POST", &format!("join/%23meeting:{}", ours.name()), &json!({}))?;
     eventually("the other server's user does not come in", || {
         let members = ours.ask("GET", &format!("rooms/{room}/joined_members"), &Value::Null)?;
         Ok(members["joined"].get(&theirs.user.id).is_some())
@@ -255,7 +368,7 @@ fn ask_about_each_other(pair: &Pair) -> Result<()> {
     Ok(())
 }
 
-/// The other server is away while something is said; then its user says that it is back.
+/// The other server is away while something is said; then it has another key, and its user says that it is back.
 fn lose_each_other(pair: &mut Pair, room: &str) -> Result<()> {
     let errors = pair.theirs.errors()?;
     ensure!(errors.is_empty(), "{errors:#?}");
@@ -263,7 +376,11 @@ fn lose_each_other(pair: &mut Pair, room: &str) -> Result<()> {
     for number in 0..SAID_MEANWHILE {
         pair.ours.say(room, &format!("meanwhile {number}"))?;
     }
+    // It comes back with another key, of which Myelin is the first to hear.
+    let seed = pair.theirs.signing_key()?.sign(b"a seed");
+    std::fs::write(pair.theirs.synapse.folder.join("signing.key"), format!("ed25519 {NEW_KEY} {}\n", &seed[..43]))?;
     pair.theirs.synapse.start_main()?;
+    native(pair.theirs.request(&pair.ours, "/_matrix/federation/v1/version")?, 200)?;
     pair.theirs.say(room, "back")?;
     pair.ours.hears(room, "back")?;
     pair.ours.say(room, "at last")?;
