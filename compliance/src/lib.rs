@@ -1,5 +1,6 @@
 //! The twin: a Python worker and Myelin on the same database are asked the same, and must answer the same.
 
+mod afar;
 mod allowed;
 mod ask;
 mod chance;

@@ -36,6 +36,7 @@ turn_uris: ['turn:turn.myelin.test?transport=udp']
 turn_shared_secret: a-secret-for-tests
 retention: {enabled: true}
 room_list_publication_rules: [{action: allow}]
+allow_public_rooms_over_federation: true
 include_profile_updates_in_sync: true
 experimental_features: {msc4222_enabled: true, msc4354_enabled: true, msc4155_enabled: true, msc4306_enabled: true,
   msc4143_enabled: true, msc4502_enabled: true}
@@ -58,7 +59,7 @@ pub struct Stack {
     pub python: Client,
     pub myelin: Client,
     _workers: [Service; 2],
-    synapse: Synapse,
+    pub synapse: Synapse,
 }
 
 impl Stack {

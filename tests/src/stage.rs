@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use myelin_testkit::http::Client;
+use myelin_testkit::http;
 use myelin_testkit::program::program;
 use myelin_testkit::relay::Relay;
 use myelin_testkit::synapse::Synapse;
@@ -56,11 +56,7 @@ impl Stage {
 
     /// The sum over all labels of one of Myelin's metrics.
     pub fn metric(&self, name: &str) -> Result<usize> {
-        let answer = Client::new(self.myelin.port).get("/_synapse/metrics")?;
-        let (text, prefix) = (String::from_utf8(answer.body)?, format!("{name}{{"));
-        let lines = text.lines().filter(|line| line.starts_with(&prefix)).filter_map(|line| line.rsplit(' ').next());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and bytes")]
-        Ok(lines.filter_map(|number| number.parse::<f64>().ok()).sum::<f64>() as usize)
+        Ok(usize::try_from(http::metric(self.myelin.port, name)?)?)
     }
 
     /// Requests that wait now.

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Case;
+use crate::row::By;
+use crate::sign::Signing;
 
 const ACCOUNT_DATA: &str = "/_matrix/client/v3/user/<@me>/account_data/my.effect";
 const ROOM_DATA: &str = "/_matrix/client/v3/user/<@me>/rooms/<room:me>/account_data/my.effect";
@@ -12,7 +14,7 @@ const FULLY_READ: &str = "/_matrix/client/v3/user/<@me>/rooms/<room:me>/account_
 fn case(name: &str, method: &'static str, path: &str, body: Value) -> Case {
     Case {
         name: format!("effects/{name}"),
-        by: "me",
+        by: By::User("me".to_owned()),
         method,
         path: format!("/_matrix/client/v3/{path}"),
         body,
@@ -204,7 +206,12 @@ fn keys() -> Vec<Case> {
             .reads(COUNTS)
             .rows("e2e_one_time_keys_json")
             .rows("e2e_fallback_keys_json");
-        Case { by: "bob", ..case }
+        Case { by: By::User("bob".to_owned()), ..case }
+    };
+    let server = |name: &str, algorithm: &str| Case {
+        path: "/_matrix/federation/v1/user/keys/claim".to_owned(),
+        by: By::Server(Signing::by("other.test")),
+        ..claim(&format!("a server's {name}"), algorithm)
     };
     vec![
         upload("device keys", device("one")).wakes("/device_lists/changed"),
@@ -212,7 +219,8 @@ fn keys() -> Vec<Case> {
         upload("other device keys", device("two")),
         upload(
             "one-time keys",
-            json!({"one_time_keys": {"signed_curve25519:1": signed("1"), "curve25519:1": "plain"}}),
+            json!({"one_time_keys": {"signed_curve25519:1": signed("1"), "signed_curve25519:2": signed("2"),
+                "curve25519:1": "plain"}}),
         ),
         upload("same one-time keys", json!({"one_time_keys": {"signed_curve25519:1": signed("1")}})),
         upload(
@@ -221,6 +229,9 @@ fn keys() -> Vec<Case> {
             "signatures": signatures()}}}),
         ),
         claim("claim", "signed_curve25519"),
+        server("claim", "signed_curve25519"),
+        server("claim of the fallback key", "signed_curve25519"),
+        server("claim of none", "x"),
         claim("claim of the fallback key", "signed_curve25519"),
         claim("claim of it again", "signed_curve25519"),
         claim("claim of a plain key", "curve25519"),
@@ -231,5 +242,6 @@ fn keys() -> Vec<Case> {
             "signatures": signatures()}}}),
         ),
         upload("other fallback key", json!({"fallback_keys": {"signed_curve25519:fc": signed("g")}})),
+        server("claim of that", "signed_curve25519"),
     ]
 }

@@ -1,4 +1,4 @@
-//! Many claim the keys of one device at once, through both workers: each key is given away once.
+//! Many users and servers claim the keys of one device at once, through both workers: each key is given away once.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::run::Outcome;
 use crate::seed::Seed;
+use crate::sign::Signing;
 use crate::stack::{Stack, expect_ok};
 
 pub const CLAIMS: &str = "effects/claims at once";
@@ -32,7 +33,13 @@ pub fn claims(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
     let body = json!({"one_time_keys": {giver.as_str(): {device.as_str(): "signed_curve25519"}}});
     let claim = |at: usize| -> Result<(String, bool)> {
         let worker = if at.is_multiple_of(2) { &stack.myelin } else { &stack.python };
-        let answer = worker.with_token(token).send("POST", "/_matrix/client/v3/keys/claim", Some(&body))?;
+        let answer = if at % 4 < 2 {
+            worker.with_token(token).send("POST", "/_matrix/client/v3/keys/claim", Some(&body))?
+        } else {
+            let (path, body) = ("/_matrix/federation/v1/user/keys/claim", body.to_string().into_bytes());
+            let header = Signing::by("other.test").header(&seed.names, "POST", path, Some(&body))?;
+            worker.send_bytes("POST", path, &[("Authorization", &header)], Some(body))?
+        };
         let native = answer.header("x-myelin") == Some("native");
         let answer = expect_ok(&answer, "a claim")?;
         let keys = answer["one_time_keys"][&giver][&device].as_object().with_context(|| format!("no key: {answer}"))?;

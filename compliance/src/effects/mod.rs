@@ -13,6 +13,7 @@ use myelin_testkit::http::{Answer, Client};
 use serde_json::{Value, json};
 
 use crate::compare::Difference;
+use crate::row::By;
 use crate::run::Outcome;
 use crate::seed::Seed;
 use crate::stack::Stack;
@@ -24,8 +25,8 @@ pub use lines::Lines;
 /// One write. `<@me>`, `<device:me>` stand for the user of the worker in question.
 pub struct Case {
     pub name: String,
-    /// `me`, or a user of the seed.
-    pub by: &'static str,
+    /// The user `me`, one of the seed, or another server.
+    pub by: By,
     pub method: &'static str,
     pub path: String,
     pub body: Value,
@@ -99,12 +100,11 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     }
     stack.wait_caught_up(seed)?;
     let (here, there) = if native { (&stack.myelin, &stack.python) } else { (&stack.python, &stack.myelin) };
-    let token = seed.names.get(&format!("token:{}", case.by))?;
     let body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
     let path = seed.names.fill_url(&case.path)?;
     let since = seed.position(here)?;
     lines.forget();
-    let send = || here.with_token(token).send(case.method, &path, Some(&body));
+    let send = || write(here, seed, case, &path, &body);
     let answer = match case.wakes {
         None => send()?,
         Some(pointer) => woken(there, seed, user, &since, pointer, send)?,
@@ -127,6 +127,22 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     found.lines.retain(|line| case.needless.is_none_or(|needless| !line.contains(needless)));
     let is_native = answer.header("x-myelin") == Some("native");
     Ok((hide(found, seed, user)?, !native || is_native))
+}
+
+/// As the user or the server of the case.
+fn write(worker: &Client, seed: &Seed, case: &Case, path: &str, body: &Value) -> Result<Answer> {
+    match &case.by {
+        By::Nobody => worker.send(case.method, path, Some(body)),
+        By::User(user) => {
+            worker.with_token(seed.names.get(&format!("token:{user}"))?).send(case.method, path, Some(body))
+        }
+        By::Token(token) => worker.with_token(&seed.names.fill(token)?).send(case.method, path, Some(body)),
+        By::Server(signing) => {
+            let body = body.to_string().into_bytes();
+            let header = signing.header(&seed.names, case.method, path, Some(&body))?;
+            worker.send_bytes(case.method, path, &[("Authorization", &header)], Some(body))
+        }
+    }
 }
 
 /// Writes while the user's other device waits at the other worker.

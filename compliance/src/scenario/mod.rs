@@ -1,4 +1,5 @@
-//! Random scenarios: users do things through the main process or Myelin, and after every step both workers are asked the same.
+//! Random scenarios: users do things through the main process or Myelin, and after every step both workers are asked the
+//! same; of a second kind are those in which other servers take part, and ask.
 //! What once failed is kept in `compliance/scenarios/` and played first.
 
 mod generate;
@@ -8,6 +9,8 @@ mod questions;
 mod random;
 mod rooms;
 mod routes;
+mod server_questions;
+mod servers;
 mod settings;
 mod shrink;
 mod step;
@@ -52,16 +55,17 @@ CREATE TRIGGER not_here BEFORE UPDATE ON event_push_summary_last_receipt_stream_
 const STEPS: usize = 80;
 /// Seconds for which a failing scenario is made smaller.
 const SHRINK: u64 = 120;
-/// Seeds of every run.
-const FIXED: Range<u64> = 1..3;
+/// Seeds of every run: with all streams written by the main process, and with separate writers.
+const FIXED: [Range<u64>; 2] = [1..3, 3..4];
+const FIXED_OF_SERVERS: Range<u64> = 1..2;
+/// Fresh seeds are begun for so many seconds, in each of the two.
+const FRESH: u64 = 20;
 
-/// Plays the kept scenarios and some fixed seeds. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`) plays these seeds instead, with
-/// `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps; `MYELIN_SCENARIO_FRESH=30` adds
-/// fresh seeds, begun within 30 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without making them smaller;
-/// `MYELIN_SCENARIO_WRITERS=1` has two event persisters and other stream writers beside the main process.
-///
-/// Fresh seeds are not played by default: about one of 20 seeds still differs, mostly where Python's answer depends on
-/// the moment.
+/// Plays the kept scenarios, some fixed seeds and some fresh ones. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`, and `s7` of
+/// those with other servers) plays these seeds instead, with `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps, and both do so
+/// with two event persisters and other stream writers beside the main process if `MYELIN_SCENARIO_WRITERS` is set;
+/// `MYELIN_SCENARIO_FRESH=300` begins fresh seeds for 300 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without
+/// making them smaller.
 pub fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
@@ -80,38 +84,57 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<usize> {
+    let writers = std::env::var_os("MYELIN_SCENARIO_WRITERS").is_some();
+    if let Some(file) = std::env::var_os("MYELIN_SCENARIO_FILE") {
+        return on_a_stage(writers, |theatre| kept(theatre, Path::new(&file)).map(usize::from));
+    }
+    if let Ok(text) = std::env::var("MYELIN_SCENARIO_SEEDS") {
+        let (kind, wanted) = seeds(&text)?;
+        return on_a_stage(writers, |theatre| play(theatre, kind, wanted));
+    }
+    let time = Duration::from_secs(number("MYELIN_SCENARIO_FRESH")?.unwrap_or(FRESH));
+    let [plain, separate] = FIXED;
+    let failed = on_a_stage(false, |theatre| {
+        let mut failed = 0;
+        for file in files()? {
+            failed += usize::from(kept(theatre, &file)?);
+        }
+        failed += play(theatre, Kind::Servers, FIXED_OF_SERVERS)? + fresh(theatre, Kind::Servers, Duration::ZERO)?;
+        Ok(failed + play(theatre, Kind::Users, plain)? + fresh(theatre, Kind::Users, time)?)
+    })?;
+    let separate = |theatre: &Theatre| Ok(play(theatre, Kind::Users, separate)? + fresh(theatre, Kind::Users, time)?);
+    Ok(failed + on_a_stage(true, separate)?)
+}
+
+/// How many of them failed, with what they are played on.
+fn on_a_stage(writers: bool, played: impl FnOnce(&Theatre) -> Result<usize>) -> Result<usize> {
     let start = Instant::now();
     let folder = Folder::new("scenario")?;
-    let topology = if std::env::var_os("MYELIN_SCENARIO_WRITERS").is_some() { writers::SEPARATE } else { &[] };
+    let topology = if writers { writers::SEPARATE } else { &[] };
     let logging = folder.path().join("log.yaml");
     std::fs::write(&logging, LOGGING)?;
     let settings = format!("{SETTINGS}log_config: {}\n", logging.display());
     let (stack, seed) = Stack::start(folder.path(), &settings, topology, Seed::empty)?;
     stack.query(NO_ROTATION)?;
     let theatre = Theatre::new(stack, seed)?;
-    println!("started in {:.1} s", start.elapsed().as_secs_f32());
-    if let Some(file) = std::env::var_os("MYELIN_SCENARIO_FILE") {
-        return kept(&theatre, Path::new(&file)).map(usize::from);
-    }
-    let wanted = std::env::var("MYELIN_SCENARIO_SEEDS").ok().map(|text| seeds(&text)).transpose()?;
-    let mut failed = 0;
-    for file in if wanted.is_some() { Vec::new() } else { files()? } {
-        failed += usize::from(kept(&theatre, &file)?);
-    }
-    for seed in wanted.unwrap_or(FIXED) {
-        failed += usize::from(random(&theatre, seed)?);
-    }
-    if let Some(time) = number("MYELIN_SCENARIO_FRESH")?.map(Duration::from_secs) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let start = Instant::now();
-        for seed in now * 1000.. {
-            failed += usize::from(random(&theatre, seed)?);
-            if start.elapsed() > time {
-                break;
-            }
-        }
-    }
-    Ok(failed)
+    println!(
+        "started in {:.1} s{}",
+        start.elapsed().as_secs_f32(),
+        if writers { ", with separate writers" } else { "" }
+    );
+    played(&theatre)
+}
+
+fn play(theatre: &Theatre, kind: Kind, seeds: impl IntoIterator<Item = u64>) -> Result<usize> {
+    seeds.into_iter().map(|seed| random(theatre, kind, seed).map(usize::from)).sum()
+}
+
+/// Seeds that no run had before, at least one.
+fn fresh(theatre: &Theatre, kind: Kind, time: Duration) -> Result<usize> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let start = Instant::now();
+    let first = now * 1000;
+    play(theatre, kind, (first..).take_while(|seed| *seed == first || start.elapsed() < time))
 }
 
 /// An environment variable.
@@ -120,11 +143,19 @@ fn number(name: &str) -> Result<Option<u64>> {
     text.parse().map(Some).with_context(|| format!("{name}: {text}"))
 }
 
-/// `7` or `1..300`, both ends included.
-fn seeds(text: &str) -> Result<Range<u64>> {
+/// Who does things in a scenario, besides the users whom both have, and asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Users,
+    Servers,
+}
+
+/// `7` or `1..300`, both ends included; `s7` and `s1..300` of servers.
+fn seeds(text: &str) -> Result<(Kind, Range<u64>)> {
+    let (kind, text) = text.strip_prefix('s').map_or((Kind::Users, text), |text| (Kind::Servers, text));
     let (first, last) = text.split_once("..").unwrap_or((text, text));
     let number = |text: &str| text.parse::<u64>().with_context(|| format!("MYELIN_SCENARIO_SEEDS: {text}"));
-    Ok(number(first)?..number(last)? + 1)
+    Ok((kind, number(first)?..number(last)? + 1))
 }
 
 fn files() -> Result<Vec<PathBuf>> {
@@ -143,9 +174,13 @@ fn kept(theatre: &Theatre, file: &Path) -> Result<bool> {
     one(theatre, &file.file_name().unwrap_or_default().to_string_lossy(), &steps, false)
 }
 
-fn random(theatre: &Theatre, seed: u64) -> Result<bool> {
+fn random(theatre: &Theatre, kind: Kind, seed: u64) -> Result<bool> {
     let steps = std::env::var("MYELIN_SCENARIO_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS);
-    one(theatre, &format!("seed {seed}"), &generate::generate(seed, steps), true)
+    let (name, steps) = match kind {
+        Kind::Users => (format!("seed {seed}"), generate::generate(seed, steps)),
+        Kind::Servers => (format!("seed s{seed}"), servers::generate(seed, steps)),
+    };
+    one(theatre, &name, &steps, true)
 }
 
 fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<bool> {
@@ -154,11 +189,12 @@ fn one(theatre: &Theatre, name: &str, steps: &[Step], shrinks: bool) -> Result<b
     let failure = theatre.play(steps, &mut tally).with_context(|| name.to_owned())?;
     let Some(failure) = failure else {
         println!(
-            "{name}: {} steps, {} acts ({} refused), {} questions ({} without an object, {} given up) in {:.1} s",
+            "{name}: {} steps, {} acts ({} refused), {} questions ({} answered with 200, {} without an object, {} given up) in {:.1} s",
             steps.len(),
             tally.acts,
             tally.refused,
             tally.asked,
+            tally.answered,
             tally.skipped,
             tally.moved,
             start.elapsed().as_secs_f32()

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use myelin_rest::routes::Table;
 use myelin_testkit::http::Answer;
+use myelin_testkit::synapse::SERVER_NAME;
 use serde_json::{Value, json};
 
 use super::step::{Act, Ask, Step};
-use super::world::{DEVICES, USERS};
+use super::world::{DEVICES, SERVERS, USERS, is_server};
 use super::{PASSWORD, poll};
+use crate::afar::Afar;
 use crate::allowed::Allowed;
 use crate::ask::Asker;
 use crate::chance::Asked;
@@ -25,6 +27,9 @@ use crate::stack::{Stack, expect_ok};
 const ATTEMPTS: usize = 5;
 /// Events read again in each room where memberships changed.
 const HISTORY: usize = 40;
+/// What the main process does afterwards is done within this.
+const PATIENCE: Duration = Duration::from_secs(20);
+const GLANCE: Duration = Duration::from_millis(50);
 
 pub struct Theatre {
     pub stack: Stack,
@@ -54,6 +59,8 @@ pub struct Tally {
     /// By method and last fixed part of the path.
     pub refusals: BTreeMap<String, usize>,
     pub asked: usize,
+    /// Of these, with something else than an error.
+    pub answered: usize,
     /// Left out, because a name did not exist.
     pub skipped: usize,
     /// Given up, because the server did not stand still.
@@ -127,6 +134,14 @@ impl Theatre {
             for (kind, key) in [("token", "access_token"), ("device", "device_id")] {
                 names.set(&format!("{kind}:{device}"), answer[key].as_str().with_context(|| format!("no {key}"))?);
             }
+        }
+        for server in SERVERS {
+            names.set(&format!("@{server}"), format!("@u_of_{play}:{server}"));
+            names.set(&format!("@v:{server}"), format!("@v_of_{play}:{server}"));
+        }
+        for server in SERVERS.iter().chain(&[SERVER_NAME]) {
+            let key = format!("key:{server}");
+            names.set(&key, self.seed.names.get(&key)?);
         }
         Ok(names)
     }
@@ -223,11 +238,27 @@ impl Play<'_> {
                 self.keep(act, answer.as_ref());
             }
         }
+        if step.acts.iter().any(|act| act.path.ends_with("/deactivate")) {
+            self.wait_parted()?;
+        }
         self.settle()
+    }
+
+    /// Who deactivates himself leaves his rooms afterwards.
+    fn wait_parted(&self) -> Result<()> {
+        let start = Instant::now();
+        while self.theatre.stack.query("SELECT count(*) FROM users_pending_deactivation")? != "0" {
+            ensure!(start.elapsed() < PATIENCE, "somebody does not leave his rooms");
+            std::thread::sleep(GLANCE);
+        }
+        Ok(())
     }
 
     /// `None` if the act refers to what does not exist.
     fn request(&self, act: &Act) -> Result<Option<Answer>> {
+        if is_server(&act.by) {
+            return self.afar(act);
+        }
         let token = self.names.get(&format!("token:{}", act.by));
         let (path, body) = (self.names.fill_url(&act.path), self.names.fill(&act.body.to_string()));
         let (Ok(token), Ok(path), Ok(body)) = (token, path, body) else { return Ok(None) };
@@ -243,6 +274,23 @@ impl Play<'_> {
             answer.status,
             String::from_utf8_lossy(&answer.body)
         );
+        Ok(Some(answer))
+    }
+
+    /// What somebody of another server does.
+    fn afar(&self, act: &Act) -> Result<Option<Answer>> {
+        let (room, body) = (self.names.fill(&act.path), self.names.fill(&act.body.to_string()));
+        let (Ok(room), Ok(body)) = (room, body) else { return Ok(None) };
+        let afar = Afar { names: &self.names, synapse: &self.theatre.stack.synapse, server: &act.by };
+        let answer = if act.method == "JOIN" {
+            afar.join(self.names.get(&format!("@{}", act.by))?, &room)?
+        } else {
+            let mut event: Value = serde_json::from_str(&body)?;
+            let after = event.as_object_mut().and_then(|event| event.remove("after"));
+            afar.send(&room, after.as_ref().and_then(Value::as_str), event)?
+        };
+        let body = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.status < 500, "{} {}: {} {body}", act.by, act.method, answer.status);
         Ok(Some(answer))
     }
 
@@ -303,7 +351,11 @@ impl Play<'_> {
 
     fn ask(&mut self, ask: &Ask) -> Result<Vec<Difference>> {
         let row = ask.row();
-        let Ok(path) = self.names.fill_url(&row.url()) else {
+        let body = row
+            .body
+            .as_deref()
+            .map_or_else(|| Ok(String::new()), |body| self.names.fill(&String::from_utf8_lossy(body)));
+        let (Ok(path), Ok(_)) = (self.names.fill_url(&row.url()), body) else {
             self.tally.skipped += 1;
             return Ok(Vec::new());
         };
@@ -311,7 +363,8 @@ impl Play<'_> {
         let Theatre { stack, seed, allowed, routes, .. } = self.theatre;
         let since = ask.query.iter().find(|(name, _)| name == "since");
         let since = since.and_then(|(_, name)| self.taken.get(name.trim_matches(['<', '>']))).copied();
-        let user = self.names.get(&format!("@{}", &ask.by[..1]))?.to_owned();
+        let user =
+            if is_server(&ask.by) { String::new() } else { self.names.get(&format!("@{}", &ask.by[..1]))?.to_owned() };
         let forked = self.forked.clone();
         for attempt in 0..ATTEMPTS {
             // Who asks again may have been sent the news already.
@@ -327,6 +380,7 @@ impl Play<'_> {
                 self.settle()?;
                 continue;
             }
+            self.tally.answered += usize::from(python.status == 200);
             if let (Some((name, pointer)), Ok(answer)) = (&ask.keep, python.json())
                 && let Some(value) = answer.pointer(pointer).and_then(Value::as_str)
             {

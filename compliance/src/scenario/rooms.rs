@@ -39,8 +39,7 @@ pub fn create(world: &mut World) -> Option<Vec<Act>> {
     }
     body["initial_state"] = state.into();
     let device = world.device_of(creator);
-    let (events, messages, roots) = (Vec::new(), Vec::new(), Vec::new());
-    world.rooms.push(Room { name: name.clone(), version, creator, members, events, messages, roots });
+    world.rooms.push(Room::new(&name, version, creator, members));
     Some(vec![Act::new(device, "POST", "v3/createRoom", body).keep(&name, "/room_id")])
 }
 
@@ -178,8 +177,7 @@ pub fn upgrade(world: &mut World) -> Option<Vec<Act>> {
     let version = world.random.one(["10", "11", "12"]);
     let (name, old, device) = (world.fresh("r"), world.rooms[room].name.clone(), world.device_of(by));
     let members = BTreeMap::from([(by, Is::Joined)]);
-    let (events, messages, roots) = (Vec::new(), Vec::new(), Vec::new());
-    world.rooms.push(Room { name: name.clone(), version, creator: by, members, events, messages, roots });
+    world.rooms.push(Room::new(&name, version, by, members));
     let body = json!({"new_version": version});
     Some(vec![Act::new(device, "POST", format!("v3/rooms/<{old}>/upgrade"), body).keep(&name, "/replacement_room")])
 }

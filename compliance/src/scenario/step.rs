@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::world::is_server;
 use crate::row::{Row, get, post};
 
 /// `<name>` stands for an id that an earlier act kept; who refers to one that does not exist is left out. That is how a
@@ -27,10 +28,11 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
-    /// A device.
+    /// A device, or a server.
     pub by: String,
+    /// Of a server: `JOIN` or `EVENT`.
     pub method: String,
-    /// Below `/_matrix/client/`.
+    /// Below `/_matrix/client/`; of a server, the room.
     pub path: String,
     pub body: Value,
     /// Strings of the answer that get a name: `(name, JSON pointer)`.
@@ -88,12 +90,13 @@ impl Ask {
     }
 
     pub fn row(&self) -> Row {
-        let path = format!("/_matrix/client/{}", self.path);
+        let api = if is_server(&self.by) { "federation" } else { "client" };
+        let path = format!("/_matrix/{api}/{}", self.path);
         let row = match &self.body {
             Some(body) => post(&self.name, &path).json(body),
             None => get(&self.name, &path),
         };
-        let row = row.by(&self.by);
+        let row = if is_server(&self.by) { row.signed(&self.by) } else { row.by(&self.by) };
         let row = self.query.iter().fold(row, |row, (name, value)| row.query(name, value));
         match &self.keep {
             Some((name, pointer)) => row.keep(name, pointer),
@@ -115,12 +118,14 @@ pub fn read(text: &str) -> Result<Vec<Step>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::generate::generate;
+    use crate::scenario::{generate, servers};
 
     #[test]
     fn what_is_written_can_be_read() {
-        let steps = generate(1, 60);
-        assert_eq!(steps.len(), 60);
-        assert_eq!(read(&write(&steps).unwrap()).unwrap(), steps);
+        for generate in [generate::generate, servers::generate] {
+            let steps = generate(1, 60);
+            assert_eq!(steps.len(), 60);
+            assert_eq!(read(&write(&steps).unwrap()).unwrap(), steps);
+        }
     }
 }

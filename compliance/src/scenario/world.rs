@@ -12,6 +12,14 @@ pub const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// A device's name begins with its user's.
 pub const DEVICES: [&str; 8] = ["a1", "a2", "b1", "b2", "c1", "d1", "e1", "e2"];
 
+/// Other servers: the user `<@other.test>` acts, `<@v:other.test>` is only ever invited.
+pub const SERVERS: [&str; 4] = ["other.test", "third.test", "left.test", "banned.test"];
+
+/// Whether a name is a server's, not a device's.
+pub fn is_server(name: &str) -> bool {
+    name.contains('.')
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Is {
     Joined,
@@ -26,6 +34,7 @@ pub struct Room {
     pub version: &'static str,
     pub creator: &'static str,
     pub members: BTreeMap<&'static str, Is>,
+    pub servers: BTreeMap<&'static str, Is>,
     /// Names of its events, oldest first.
     pub events: Vec<String>,
     pub messages: Vec<String>,
@@ -113,6 +122,11 @@ impl World {
 }
 
 impl Room {
+    pub fn new(name: &str, version: &'static str, creator: &'static str, members: BTreeMap<&'static str, Is>) -> Self {
+        let (servers, events, messages, roots) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name: name.to_owned(), version, creator, members, servers, events, messages, roots }
+    }
+
     pub fn who(&self, is: Is) -> Vec<&'static str> {
         self.members.iter().filter(|(_, state)| **state == is).map(|(user, _)| *user).collect()
     }

@@ -7,6 +7,7 @@ mod keys;
 mod later;
 mod people;
 pub mod remote;
+mod remote_spaces;
 mod rooms;
 mod servers;
 mod spaces;
@@ -27,10 +28,11 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// Nobody but the watcher, who tells where a process stands.
+    /// Other servers, and nobody but the watcher, who tells where a process stands.
     pub fn empty(synapse: &Synapse) -> Result<Self> {
         let mut seed = Self { main: Client::new(synapse.port), names: Names::default(), transactions: 0 };
         seed.register("watcher")?;
+        seed.servers(synapse).context("seed: servers")?;
         Ok(seed)
     }
 
@@ -40,7 +42,6 @@ impl Seed {
         seed.admin(synapse).context("seed: admin")?;
         seed.keys(synapse).context("seed: keys")?;
         Self::registration_tokens(synapse).context("seed: tokens")?;
-        seed.servers(synapse).context("seed: servers")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
         seed.invite_rules().context("seed: rules for invites")?;
@@ -59,6 +60,7 @@ impl Seed {
         seed.invite_to("later invites").context("seed: later invites")?;
         seed.profiles().context("seed: profiles")?;
         seed.remote(synapse).context("seed: members of other servers")?;
+        seed.remote_spaces(synapse).context("seed: what other servers find")?;
         seed.mark("changes")?;
         seed.late_talk().context("seed: late talk")?;
         seed.mark("end")?;

@@ -12,7 +12,10 @@ fn profile(name: &str) -> Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    [open(), signatures(), headers(), queries(), bodies(), devices(), notary()].into_iter().flatten().collect()
+    [open(), signatures(), headers(), queries(), bodies(), devices(), claims(), notary()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn open() -> Vec<Row> {
@@ -140,6 +143,29 @@ fn queries() -> Vec<Row> {
 
 const KEYS: &str = "/_matrix/federation/v1/user/keys/query";
 
+/// What takes no key; what takes one is among the effects.
+fn claims() -> Vec<Row> {
+    let claim = |name: &str, query: serde_json::Value| {
+        post(&format!("federation/claim, {name}"), "/_matrix/federation/v1/user/keys/claim")
+            .json(&json!({"one_time_keys": query}))
+            .signed("other.test")
+    };
+    vec![
+        claim("nothing", json!({})).has("/one_time_keys"),
+        claim("of unknown devices", json!({"<@alice>": {"X": "signed_curve25519"}, "<@bob>": {"Y": "z"}})),
+        claim("of an unknown user", json!({"@unknown:myelin.test": {"X": "signed_curve25519"}})),
+        claim("of another server's", json!({"@x:other.test": {"X": "y"}})).status(400),
+        claim("of another server's, without a device", json!({"@x:other.test": {}, "nonsense": {}})),
+        claim("of nonsense", json!({"nonsense": {"X": "y"}})).status(400),
+        claim("ours first", json!({"<@alice>": {"X": "y"}, "@x:other.test": {"X": "y"}})).status(400),
+        claim("odd", json!([])).status(500).passed_on(),
+        claim("odd devices", json!({"<@alice>": []})).status(500).passed_on(),
+        post("federation/claim, no keys", "/_matrix/federation/v1/user/keys/claim")
+            .json(&json!({}))
+            .signed("other.test"),
+    ]
+}
+
 /// Bodies are read before anybody looks at the signature.
 fn bodies() -> Vec<Row> {
     let keys = |name: &str| post(&format!("federation/body, {name}"), KEYS);
@@ -194,11 +220,6 @@ fn devices() -> Vec<Row> {
         keys("nonsense", json!({"nonsense": []})).status(400),
         keys("odd", json!([])).status(500).passed_on(),
         post("federation/keys, nothing", KEYS).json(&json!({})).signed("other.test"),
-        get("federation/public rooms", "/_matrix/federation/v1/publicRooms").signed("other.test").status(403),
-        post("federation/public rooms, POST", "/_matrix/federation/v1/publicRooms")
-            .json(&json!({}))
-            .signed("other.test")
-            .status(403),
         get("federation/openid, no token", "/_matrix/federation/v1/openid/userinfo").status(401),
     ]
 }

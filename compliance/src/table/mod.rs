@@ -12,6 +12,7 @@ mod event;
 mod event_anywhere;
 mod events;
 mod federation;
+mod federation_directory;
 mod federation_rooms;
 mod filter;
 mod foreign;
@@ -90,6 +91,7 @@ pub fn rows() -> Vec<Row> {
         filter::rows(),
         federation::rows(),
         federation_rooms::rows(),
+        federation_directory::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

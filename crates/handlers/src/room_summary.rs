@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use myelin_model::room_version::RoomVersion;
 use myelin_model::state_filter::{MEMBER, StateMap};
 use myelin_model::{Event, MatrixError, Requester};
@@ -22,6 +22,8 @@ const SPACE_CHILD: &str = "m.space.child";
 const SPACE: &str = "m.space";
 /// Longer values of a child's `order` do not count.
 const MAX_ORDER: usize = 50;
+/// Children that another server is told of.
+const MAX_ROOMS_PER_SPACE: usize = 50;
 
 /// `_build_room_entry`
 #[derive(Serialize)]
@@ -42,6 +44,14 @@ pub(crate) struct RoomSummary<'a> {
     /// Of a hierarchy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) children_state: Option<Vec<ChildState<'a>>>,
+}
+
+/// What another server is told of a space.
+#[derive(Serialize)]
+struct FederationHierarchy<'a> {
+    room: RoomSummary<'a>,
+    children: Vec<RoomSummary<'a>>,
+    inaccessible_children: Vec<&'a Arc<str>>,
 }
 
 /// A room's `m.space.child`, without most of the event.
@@ -93,6 +103,22 @@ impl LocalRoom {
             _ => None,
         };
         allow.unwrap_or_default().into_iter().filter_map(room_id).collect()
+    }
+
+    /// Whether it has any of the state that says who may see it.
+    fn has_rules(&self) -> bool {
+        [JOIN_RULES, HISTORY_VISIBILITY].iter().any(|kind| self.state.contains_key(&(Arc::from(*kind), Arc::from(""))))
+    }
+
+    /// Whether everybody may come in, or ask to, or read.
+    fn is_open(&self) -> bool {
+        let is_open = match (self.join_rule().as_deref(), self.version()) {
+            (Some("public"), _) => true,
+            (Some("knock"), Some(version)) => version.knock_join_rule,
+            (Some("knock_restricted"), Some(version)) => version.knock_restricted_join_rule,
+            _ => false,
+        };
+        is_open || HistoryVisibility::of(self.event(HISTORY_VISIBILITY, "")) == HistoryVisibility::WorldReadable
     }
 
     pub(crate) fn summary(&self) -> RoomSummary<'_> {
@@ -173,15 +199,10 @@ impl Handlers {
 
     /// `_is_local_room_accessible`: who asks is in the room, or could come in, or everybody may read it.
     pub(crate) async fn is_local_room_accessible(&self, room: &LocalRoom, user_id: Option<&str>) -> Result<bool> {
-        let Some(version) = room.version() else { return Ok(false) };
-        let open = match room.join_rule().as_deref() {
-            Some("public") => true,
-            Some("knock") => version.knock_join_rule,
-            Some("knock_restricted") => version.knock_restricted_join_rule,
-            _ => false,
-        };
-        let visibility = HistoryVisibility::of(room.event(HISTORY_VISIBILITY, ""));
-        if open || visibility == HistoryVisibility::WorldReadable {
+        if room.version().is_none() {
+            return Ok(false);
+        }
+        if room.is_open() {
             return Ok(true);
         }
         let Some(user_id) = user_id else { return Ok(false) };
@@ -195,6 +216,73 @@ impl Handlers {
         }
         let joined = self.storage.get_rooms_for_user(user_id).await?;
         Ok(allowed.iter().any(|room_id| joined.contains(room_id.as_str())))
+    }
+
+    /// `_is_local_room_accessible` of each room, for a server: somebody of it is in the room, is invited, or is in a
+    /// room that lets them in, or everybody may.
+    async fn rooms_accessible_to_server(
+        &self,
+        rooms: &HashMap<Arc<str>, LocalRoom>,
+        origin: &str,
+    ) -> Result<HashSet<Arc<str>>> {
+        let known = rooms.iter().filter(|(_, room)| room.version().is_some() && room.has_rules());
+        let (open, closed): (Vec<_>, Vec<_>) = known.partition(|(_, room)| room.is_open());
+        let mut accessible: HashSet<Arc<str>> = open.into_iter().map(|(room_id, _)| Arc::clone(room_id)).collect();
+        let allowed: Vec<(&Arc<str>, Vec<Arc<str>>)> = closed
+            .into_iter()
+            .map(|(room_id, room)| (room_id, room.allowed_rooms().into_iter().map(Arc::from).collect()))
+            .collect();
+        if allowed.is_empty() {
+            return Ok(accessible);
+        }
+        let mut asked: Vec<Arc<str>> = allowed.iter().map(|(room_id, _)| Arc::clone(room_id)).collect();
+        asked.extend(allowed.iter().flat_map(|(_, allowed)| allowed.iter().cloned()));
+        let joined = self.storage.is_host_joined(asked, origin).await?;
+        let is_in = |room_id: &Arc<str>| joined.get(room_id).copied().unwrap_or_default();
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            allowed.into_iter().partition(|(room_id, allowed)| is_in(room_id) || allowed.iter().any(is_in));
+        accessible.extend(inside.into_iter().map(|(room_id, _)| Arc::clone(room_id)));
+        let outside: Vec<Arc<str>> = outside.into_iter().map(|(room_id, _)| Arc::clone(room_id)).collect();
+        if !outside.is_empty() {
+            let invited = self.storage.get_rooms_with_invited_host(&outside, origin).await?;
+            accessible.extend(outside.into_iter().filter(|room_id| invited.contains(&**room_id)));
+        }
+        Ok(accessible)
+    }
+
+    /// `get_federation_hierarchy`, as JSON: a room and the rooms in it, without theirs; nothing while the state of one
+    /// of them is not complete.
+    pub async fn get_federation_hierarchy(
+        &self,
+        origin: &str,
+        room_id: &str,
+        suggested_only: bool,
+    ) -> Result<Option<Vec<u8>>> {
+        if self.storage.is_partial_state_room(room_id).await? {
+            return Ok(None);
+        }
+        let rooms = self.local_rooms(&[Arc::from(room_id)], None).await?;
+        let accessible = self.rooms_accessible_to_server(&rooms, origin).await?;
+        let Some(root) = rooms.get(room_id).filter(|_| accessible.contains(room_id)) else {
+            return Err(MatrixError::unknown(404, format!("Unknown room: {room_id}")));
+        };
+        let children_state = root.children(suggested_only);
+        let ids: Vec<Arc<str>> =
+            children_state.iter().take(MAX_ROOMS_PER_SPACE).map(|child| Arc::from(child.state_key)).collect();
+        let children = self.local_rooms(&ids, None).await?;
+        for room_id in children.keys() {
+            if self.storage.is_partial_state_room(room_id).await? {
+                return Ok(None);
+            }
+        }
+        let accessible = self.rooms_accessible_to_server(&children, origin).await?;
+        let (shown, hidden): (Vec<&Arc<str>>, Vec<_>) =
+            ids.iter().filter(|room_id| children.contains_key(*room_id)).partition(|id| accessible.contains(*id));
+        let mut room = root.summary();
+        room.children_state = Some(children_state);
+        let children = shown.into_iter().filter_map(|room_id| children.get(room_id)).map(LocalRoom::summary).collect();
+        let answer = FederationHierarchy { room, children, inaccessible_children: hidden };
+        serde_json::to_vec(&answer).map(Some).map_err(MatrixError::internal)
     }
 
     /// `get_room_summary`, as JSON; nothing when another server must be asked. `has_hosts`: some are named.

@@ -23,12 +23,13 @@ use crate::token;
 pub type Endpoint = fn(Call) -> BoxFuture<'static, Result<Answer, Refusal>>;
 
 /// For what changes something: it is done to the end though the client goes away, as in Synapse.
-pub fn to_the_end<F>(call: Call, endpoint: fn(Call) -> F) -> BoxFuture<'static, Result<Answer, Refusal>>
+pub fn to_the_end<C, F>(asked: C, endpoint: fn(C) -> F) -> BoxFuture<'static, Result<Answer, Refusal>>
 where
+    C: AsRef<Call> + Send + 'static,
     F: Future<Output = Result<Answer, Refusal>> + Send + 'static,
 {
-    let usage = Arc::clone(&call.notes.usage);
-    let work = async move { usage.charge(endpoint(call)).await }.in_current_span();
+    let usage = Arc::clone(&asked.as_ref().notes.usage);
+    let work = async move { usage.charge(endpoint(asked)).await }.in_current_span();
     async move { tokio::spawn(work).await.unwrap_or_else(|error| Err(MatrixError::internal(error).into())) }.boxed()
 }
 
@@ -44,6 +45,12 @@ pub struct Call {
     pub client: Arc<str>,
     pub user_agent: Arc<str>,
     pub notes: Arc<Notes>,
+}
+
+impl AsRef<Self> for Call {
+    fn as_ref(&self) -> &Self {
+        self
+    }
 }
 
 impl Call {

@@ -23,6 +23,12 @@ pub struct FederationCall {
     pub content: Map<String, Value>,
 }
 
+impl AsRef<Call> for FederationCall {
+    fn as_ref(&self) -> &Call {
+        &self.call
+    }
+}
+
 /// Whose request it is, and their turn for as long as it is worked on.
 pub struct Asker {
     pub origin: Arc<str>,

@@ -106,6 +106,8 @@ pub struct PublicRoomsPage<'a> {
     pub bounds: Option<(i64, &'a str)>,
     pub forwards: bool,
     pub limit: i64,
+    /// No rooms that other servers may not join.
+    pub federatable_only: bool,
 }
 
 impl Storage {
@@ -181,6 +183,7 @@ impl Storage {
                  AND ($7::bigint IS NULL OR CASE WHEN $9::boolean
                      THEN (c.joined_members, room_id) < ($7, $8::text)
                      ELSE (c.joined_members, room_id) > ($7, $8) END)
+                 AND (NOT $11::boolean OR s.is_federatable)
              ORDER BY CASE WHEN $9 THEN c.joined_members END DESC, CASE WHEN $9 THEN room_id END DESC,
                  c.joined_members, room_id
              LIMIT $10",
@@ -192,6 +195,7 @@ impl Storage {
             .bind(room_id)
             .bind(page.forwards)
             .bind(page.limit)
+            .bind(page.federatable_only)
             .fetch_all(self.pool())
             .await?;
         let mut rooms: Vec<RoomStats> = rows.into_iter().map(RoomStats::from).collect();

@@ -238,6 +238,25 @@ impl Storage {
         Ok(found.into_iter().map(|((room_id, _), is_joined)| (room_id, is_joined)).collect())
     }
 
+    /// `is_host_invited`: the rooms, of `room_ids`, that somebody of a server is invited to.
+    pub async fn get_rooms_with_invited_host(
+        &self,
+        room_ids: &[Arc<str>],
+        host: &str,
+    ) -> Result<HashSet<String>, StorageError> {
+        let room_ids: Vec<&str> = room_ids.iter().map(|id| &**id).collect();
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT w.room_id FROM unnest($1::text[]) AS w(room_id) WHERE EXISTS (
+                 SELECT FROM current_state_events AS c WHERE c.room_id = w.room_id AND c.type = 'm.room.member'
+                     AND c.membership = 'invite' AND substr(c.state_key, strpos(c.state_key, ':') + 1) = $2)",
+        )
+        .bind(room_ids)
+        .bind(host)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().map(|(room_id,)| room_id).collect())
+    }
+
     /// `get_room_summary`.
     pub async fn get_room_summary(&self, room_id: &str) -> Result<Arc<RoomSummary>, StorageError> {
         let load = || async {

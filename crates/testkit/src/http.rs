@@ -94,3 +94,13 @@ impl Client {
 pub fn is_healthy(port: u16) -> bool {
     Client::new(port).get("/health").is_ok_and(|answer| answer.status == 200)
 }
+
+/// The sum over all labels of a metric of the Myelin or Synapse that listens there, whose listener has `metrics` too.
+pub fn metric(port: u16, name: &str) -> Result<u64> {
+    let answer = Client::new(port).get("/_synapse/metrics")?;
+    let text = String::from_utf8(answer.body)?;
+    let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+    let numbers = text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and bytes")]
+    Ok(numbers.filter_map(|number| number.parse::<f64>().ok()).sum::<f64>() as u64)
+}

@@ -132,7 +132,7 @@ impl Synapse {
         let yaml = format!(
             "worker_app: synapse.app.generic_worker\nworker_name: {name}\nworker_listeners:\n  \
              - {{type: http, port: {port}, bind_addresses: ['127.0.0.1'], x_forwarded: true, \
-             resources: [{{names: [client, federation]}}]}}\n{extra}"
+             resources: [{{names: [client, federation, metrics]}}]}}\n{extra}"
         );
         fs::write(&path, yaml)?;
         Ok(path)

@@ -55,7 +55,7 @@ impl Handlers {
         self.config.server.experimental.enabled.contains("msc3984_appservice_key_query")
     }
 
-    fn check_is_mine(&self, user_id: &str) -> Result<()> {
+    pub(crate) fn check_is_mine(&self, user_id: &str) -> Result<()> {
         let (_, domain) = parse_user_id(user_id)?;
         if domain == self.config.server.server_name {
             return Ok(());

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use myelin_model::MatrixError;
+use myelin_model::{Event, MatrixError};
 
 use crate::{Handlers, Result};
 
@@ -24,11 +24,15 @@ impl Handlers {
     /// Whether the room's ACL lets the server in.
     pub(crate) async fn check_server_matches_acl(&self, origin: &str, room_id: &str) -> Result<()> {
         let Some(event) = self.get_current_state_event(room_id, "m.room.server_acl", "").await? else { return Ok(()) };
-        let acl = self.federation_rooms.acls.of(&event);
-        if acl.allows(host_of(origin)) {
+        if self.acl_allows(&event, host_of(origin)) {
             return Ok(());
         }
         Err(MatrixError::forbidden("Server is banned from room"))
+    }
+
+    /// `server_matches_acl_event`
+    pub(crate) fn acl_allows(&self, event: &Event, host: &str) -> bool {
+        self.federation_rooms.acls.of(event).allows(host)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What other servers ask that is not about one room. Answers to `synapse/federation/transport/server/federation.py`.
 
-use myelin_handlers::federation::authenticator::federation_denied;
 use myelin_model::MatrixError;
 use myelin_model::identifiers::{parse_room_alias, parse_user_id};
 use serde_json::json;
@@ -76,13 +75,12 @@ pub async fn query_keys(asked: FederationCall) -> Result<Answer, Refusal> {
     keys.map(Answer::json).ok_or(Refusal::PassOn("application services must be asked for keys, or odd keys"))
 }
 
-/// `GET` and `POST /publicRooms`, where they are not for others; else which rooms hide from whom is the fallback's
-/// affair.
-pub fn public_rooms(asked: &FederationCall) -> Result<Answer, Refusal> {
-    if asked.call.app.handlers.config.federation.allow_public_rooms {
-        return Err(Refusal::PassOn("the list of rooms for another server"));
-    }
-    Err(federation_denied(Some(&asked.origin)).into())
+/// `POST /user/keys/claim`
+pub async fn claim_keys(mut asked: FederationCall) -> Result<Answer, Refusal> {
+    let query = asked.content.remove("one_time_keys").unwrap_or_else(|| json!({}));
+    let query = serde_json::from_value(query).map_err(|_| Refusal::PassOn("odd keys are claimed"))?;
+    let claimed = asked.call.app.handlers.on_claim_client_keys(query).await?;
+    claimed.map(Answer::json).ok_or(Refusal::PassOn("application services must be asked for keys"))
 }
 
 /// `GET /openid/userinfo`, for everybody who has such a token. Synapse: only its main process can read them.

@@ -1,7 +1,9 @@
 //! What there is to join: `PublicRoomListRestServlet`, `RoomSummaryRestServlet` and `RoomHierarchyRestServlet` in
-//! `synapse/rest/client/room.py`.
+//! `synapse/rest/client/room.py`, and what of it other servers ask for in `synapse/federation/transport/server/`.
 
+use http::Method;
 use myelin_handlers::auth::AuthOptions;
+use myelin_handlers::federation::authenticator::federation_denied;
 use myelin_handlers::room_hierarchy::HierarchyRequest;
 use myelin_handlers::room_list::{Network, PublicRoomsRequest, RoomListNextBatch};
 use myelin_model::MatrixError;
@@ -10,6 +12,8 @@ use serde_json::{Map, Value};
 
 use super::rooms::whole_state;
 use crate::call::{Answer, Call, Refusal};
+use crate::federation::FederationCall;
+use crate::query::Query;
 
 const ODD: Refusal = Refusal::PassOn("an odd question for public rooms");
 
@@ -31,7 +35,7 @@ pub async fn public_rooms(call: Call) -> Result<Answer, Refusal> {
     check_server(&call, server)?;
     let since = since_token(since)?;
     let request = PublicRoomsRequest { network: Network::Main, limit, since, search_term: None, room_types: None };
-    Ok(Answer::json(call.app.handlers.get_local_public_room_list(&request).await?))
+    Ok(Answer::json(call.app.handlers.get_local_public_room_list(&request, None).await?))
 }
 
 /// `POST /publicRooms`
@@ -39,23 +43,55 @@ pub async fn search_public_rooms(call: Call) -> Result<Answer, Refusal> {
     call.requester(AuthOptions::GUESTS).await?;
     let server = call.query.string("server")?;
     let content = call.json_object()?;
-    let limit = match content.get("limit") {
-        None => Some(100),
-        Some(limit) => Some(limit.as_i64().filter(|limit| *limit >= 0).ok_or(ODD)?).filter(|limit| *limit != 0),
-    };
+    let limit = limit_of(&content)?;
     let network = network(&content)?;
     check_server(&call, server)?;
-    let since = match given(&content, "since") {
-        None => None,
-        Some(since) => Some(since.as_str().ok_or(ODD)?),
+    let (since, (search_term, room_types)) = (since_of(&content)?, filter_of(&content)?);
+    let request = PublicRoomsRequest { network, limit, since, search_term, room_types };
+    Ok(Answer::json(call.app.handlers.get_local_public_room_list(&request, None).await?))
+}
+
+/// `GET` and `POST /_matrix/federation/v1/publicRooms`, for other servers.
+pub async fn public_rooms_for_server(asked: FederationCall) -> Result<Answer, Refusal> {
+    let handlers = &asked.call.app.handlers;
+    if !handlers.config.federation.allow_public_rooms {
+        return Err(federation_denied(Some(&asked.origin)).into());
+    }
+    let request = match asked.call.head.method {
+        Method::POST => {
+            let content = &asked.content;
+            let (limit, network) = (limit_of(content)?, network(content)?);
+            let (since, (search_term, room_types)) = (since_of(content)?, filter_of(content)?);
+            PublicRoomsRequest { network, limit, since, search_term, room_types }
+        }
+        _ => listed(&asked.call.query)?,
     };
-    let (search_term, room_types) = match given(&content, "filter") {
-        None => (None, None),
-        Some(Value::Object(filter)) => filter_of(filter)?,
-        Some(_) => return Err(ODD),
+    Ok(Answer::json(handlers.get_local_public_room_list(&request, Some(&asked.origin)).await?))
+}
+
+/// What a server asks for in a query string.
+fn listed(query: &Query) -> Result<PublicRoomsRequest, Refusal> {
+    let limit = query.integer("limit")?.filter(|limit| *limit != 0);
+    let since = query.string("since")?;
+    let all = query.boolean("include_all_networks")?.unwrap_or_default();
+    let network = match query.string("third_party_instance_id")? {
+        _ if all => Network::All,
+        None | Some("") => Network::Main,
+        Some(id) => network_of(id)?,
     };
-    let request = PublicRoomsRequest { network, limit, since: since_token(since)?, search_term, room_types };
-    Ok(Answer::json(call.app.handlers.get_local_public_room_list(&request).await?))
+    Ok(PublicRoomsRequest { network, limit, since: since_token(since)?, search_term: None, room_types: None })
+}
+
+fn limit_of(content: &Map<String, Value>) -> Result<Option<i64>, Refusal> {
+    let Some(limit) = content.get("limit") else { return Ok(Some(100)) };
+    Ok(Some(limit.as_i64().filter(|limit| *limit >= 0).ok_or(ODD)?).filter(|limit| *limit != 0))
+}
+
+fn since_of(content: &Map<String, Value>) -> Result<Option<RoomListNextBatch>, Refusal> {
+    match given(content, "since") {
+        None => Ok(None),
+        Some(since) => since_token(Some(since.as_str().ok_or(ODD)?)),
+    }
 }
 
 fn given<'a>(content: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
@@ -74,21 +110,29 @@ fn network(content: &Map<String, Value>) -> Result<Network, Refusal> {
         Some(_) if all => {
             Err(MatrixError::unknown(400, "Can't use include_all_networks with an explicit network").into())
         }
-        Some(Value::String(id)) => match id.split_once('|') {
-            // An empty application service is the server's own list.
-            Some(("", network)) if !network.contains('|') => Ok(Network::Main),
-            Some((service, network)) if !network.contains('|') => {
-                Ok(Network::Of(service.to_owned(), network.to_owned()))
-            }
-            _ => Err(ODD),
-        },
+        Some(Value::String(id)) => network_of(id),
         Some(_) => Err(ODD),
+    }
+}
+
+/// `ThirdPartyInstanceID.from_string`
+fn network_of(id: &str) -> Result<Network, Refusal> {
+    match id.split_once('|') {
+        // An empty application service is the server's own list.
+        Some(("", network)) if !network.contains('|') => Ok(Network::Main),
+        Some((service, network)) if !network.contains('|') => Ok(Network::Of(service.to_owned(), network.to_owned())),
+        _ => Err(ODD),
     }
 }
 
 type Filter = (Option<String>, Option<Vec<Option<String>>>);
 
-fn filter_of(filter: &Map<String, Value>) -> Result<Filter, Refusal> {
+fn filter_of(content: &Map<String, Value>) -> Result<Filter, Refusal> {
+    let filter = match given(content, "filter") {
+        None => return Ok((None, None)),
+        Some(Value::Object(filter)) => filter,
+        Some(_) => return Err(ODD),
+    };
     let term = match given(filter, "generic_search_term") {
         None => None,
         Some(term) => Some(term.as_str().ok_or(ODD)?.to_owned()),
@@ -156,6 +200,15 @@ pub async fn summary(call: Call) -> Result<Answer, Refusal> {
 /// `RoomAlias.is_valid`
 fn alias_domain(alias: &str) -> Option<&str> {
     parse_room_alias(alias).ok().map(|(_, domain)| domain).filter(|domain| is_valid_server_name(domain))
+}
+
+/// `GET /_matrix/federation/v1/hierarchy/{room_id}`
+pub async fn hierarchy_for_server(asked: FederationCall) -> Result<Answer, Refusal> {
+    let suggested_only = asked.call.query.boolean("suggested_only")?.unwrap_or_default();
+    let room_id = asked.call.parameters.get("room_id");
+    let handlers = &asked.call.app.handlers;
+    let hierarchy = handlers.get_federation_hierarchy(&asked.origin, room_id, suggested_only).await?;
+    hierarchy.map(Answer::json).ok_or(Refusal::PassOn("the state of a room is not complete yet"))
 }
 
 /// `GET /rooms/{room_id}/hierarchy`

@@ -1,7 +1,8 @@
 //! Server-server routes of a generic worker. Answers to `synapse/federation/transport/server/` and `synapse/rest/key/`.
 
 use super::{Resource, Route};
-use crate::native::{federation, federation_rooms as rooms, server_keys};
+use crate::call::to_the_end;
+use crate::native::{federation, federation_rooms as rooms, room_directory as directory, server_keys};
 
 const fn route(methods: &'static str, pattern: &'static str, servlet: &'static str) -> Route {
     Route::of(Resource::Federation, methods, pattern, servlet)
@@ -50,17 +51,22 @@ pub(super) const ROUTES: [Route; 37] = [
         .get_signed(|asked| Box::pin(rooms::event_auth(asked))),
     route("POST", "{F}/user/keys/query", "FederationClientKeysQueryServlet").post_signed(|asked| Box::pin(federation::query_keys(asked))),
     route("GET", "{F}/user/devices/{user_id}", "FederationUserDevicesQueryServlet").get_signed(|asked| Box::pin(federation::user_devices(asked))),
-    route("POST", "{F}/user/keys/claim", "FederationClientKeysClaimServlet"),
+    route("POST", "{F}/user/keys/claim", "FederationClientKeysClaimServlet")
+        .post_signed(|asked| to_the_end(asked, federation::claim_keys)),
     route("PUT", "{F}/exchange_third_party_invite/{room_id}", "FederationThirdPartyInviteExchangeServlet"),
     route("POST", "{F}/3pid/onbind", "On3pidBindServlet"),
     route("GET", "{F}/version", "FederationVersionServlet").get(|call| Box::pin(federation::version(call))).not_modular(),
     route("GET", "{FU}/rooms/{room_id}/complexity", "RoomComplexityServlet")
         .get_signed(|asked| Box::pin(rooms::complexity(asked)))
         .not_modular(),
-    route("GET", "{F}/hierarchy/{room_id}", "FederationRoomHierarchyServlet"),
+    route("GET", "{F}/hierarchy/{room_id}", "FederationRoomHierarchyServlet")
+        .get_signed(|asked| Box::pin(directory::hierarchy_for_server(asked)))
+        .not_modular(),
     route("PUT", "{F}/send_knock/{room_id}/{event_id}", "FederationV1SendKnockServlet"),
     route("GET", "{F}/make_knock/{room_id}/{user_id}", "FederationMakeKnockServlet"),
-    route("GET POST", "{F}/publicRooms", "PublicRoomList").get_signed(|asked| Box::pin(async move { federation::public_rooms(&asked) })).post_signed(|asked| Box::pin(async move { federation::public_rooms(&asked) })),
+    route("GET POST", "{F}/publicRooms", "PublicRoomList")
+        .get_signed(|asked| Box::pin(directory::public_rooms_for_server(asked)))
+        .post_signed(|asked| Box::pin(directory::public_rooms_for_server(asked))),
     openid("GET", "{F}/openid/userinfo", "OpenIdUserInfo").get(|call| Box::pin(federation::openid_userinfo(call))).not_modular(),
     media("GET", "{F}/media/download/{media_id}", "FederationMediaDownloadServlet"),
     media("GET", "{F}/media/thumbnail/{media_id}", "FederationMediaThumbnailServlet"),

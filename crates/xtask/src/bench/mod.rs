@@ -19,13 +19,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use myelin_testkit::{packages, process, program, python};
+use myelin_testkit::{http, packages, process, program, python};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use measure::Effort;
 use report::Results;
-use stack::Stack;
+use stack::{Stack, Worker};
 use usage::resident;
 
 #[derive(clap::Args)]
@@ -120,14 +120,18 @@ fn measure_all(stack: &Stack, effort: Effort, only: &str, runtime: &Runtime) -> 
         progress("start-up");
         results.start_up = stack::start_up(stack, effort.repetitions)?;
     }
-    let at_start = stack.workers.iter().map(|worker| worker.resident_at_start).collect();
+    let at_start = stack.workers.iter().map(|worker| (worker.resident_at_start, 0)).collect();
     results.memory.insert(0, ("at start".to_owned(), at_start));
     Ok(results)
 }
 
-/// Bytes, for each worker.
-fn memory(stack: &Stack) -> Result<Vec<u64>> {
-    stack.workers.iter().map(|worker| resident(worker.who.pid)).collect()
+/// For each worker: bytes, and how many of them its caches think they hold. Synapse does not tell.
+fn memory(stack: &Stack) -> Result<Vec<(u64, u64)>> {
+    let of = |worker: &Worker| {
+        let cached = http::metric(worker.port, "synapse_util_caches_cache_size_bytes")?;
+        Ok((resident(worker.who.pid)?, cached))
+    };
+    stack.workers.iter().map(of).collect()
 }
 
 /// Builds Myelin and this program for release, and goes on as that: a load generator without optimisation would be the limit.

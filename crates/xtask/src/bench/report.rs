@@ -23,8 +23,8 @@ pub struct Results {
     pub listening: Option<Listening>,
     /// Milliseconds until a worker answered.
     pub start_up: Vec<(&'static str, f64)>,
-    /// When, and the bytes of each worker.
-    pub memory: Vec<(String, Vec<u64>)>,
+    /// When, and the bytes of each worker; how many of them are in caches, 0 if that is not known.
+    pub memory: Vec<(String, Vec<(u64, u64)>)>,
 }
 
 const NAMES: [&str; 2] = [PYTHON, MYELIN];
@@ -160,7 +160,7 @@ pub fn listened(listening: &Listening) -> String {
 fn resources(results: &Results) -> String {
     let mut out = format!("| | {} |\n|---|---|---|\n", NAMES.join(" | "));
     for (when, bytes) in &results.memory {
-        let bytes: Vec<_> = bytes.iter().map(|bytes| format!("{:.0} MB", megabytes(*bytes))).collect();
+        let bytes: Vec<_> = bytes.iter().map(|(all, cached)| memory(*all, *cached)).collect();
         let _ = writeln!(out, "| memory {when} | {} |", bytes.join(" | "));
     }
     if !results.start_up.is_empty() {
@@ -168,6 +168,11 @@ fn resources(results: &Results) -> String {
         let _ = writeln!(out, "| from start to the first answer | {} |", took.join(" | "));
     }
     out
+}
+
+fn memory(all: u64, cached: u64) -> String {
+    let caches = if cached > 0 { format!(", {:.0} of them in caches", megabytes(cached)) } else { String::new() };
+    format!("{:.0} MB{caches}", megabytes(all))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "megabytes")]
