@@ -111,7 +111,7 @@ SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE t
 SELECT format('GRANT SELECT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (key_json, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (key_id, server_name) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (from_server, key_id, server_name, ts_added_ms, ts_valid_until_ms, verify_key) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (from_server, key_id, server_name, ts_added_ms, ts_valid_until_ms, verify_key) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (from_server, ts_added_ms, ts_valid_until_ms, verify_key) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec

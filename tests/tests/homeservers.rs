@@ -304,31 +304,26 @@ fn read_all(pair: &Pair, room: &str) -> Result<()> {
     read("version").map(drop)
 }
 
-/// By the room's list of servers, and with its last user.
+/// With its last user, and by the room's list of servers, which goes by hosts: of both, so that it comes last.
 fn shut_out(pair: &Pair, room: &str) -> Result<()> {
     let Pair { ours, theirs, .. } = pair;
-    let ask = |status: u16| {
+    let uri = format!("/_matrix/federation/v1/state_ids/{room}?event_id=$none");
+    let refused = |why: &str| {
         // What the main process wrote is known to Myelin a moment later.
-        let uri = format!("/_matrix/federation/v1/state_ids/{room}?event_id=$none");
-        eventually(
-            &format!("it is never answered with {status}"),
-            || Ok(theirs.request(ours, &uri)?.status == status),
-        )?;
-        native(theirs.request(ours, &uri)?, status)
+        eventually(&format!("it is never refused with {why:?}"), || {
+            Ok(theirs.request(ours, &uri)?.json()?["error"] == why)
+        })?;
+        native(theirs.request(ours, &uri)?, 403)
     };
-    ask(404)?;
-    ours.set_state(room, "m.room.server_acl", &json!({"allow": ["*"], "deny": [theirs.name()]}))?;
-    let refused = ask(403)?;
-    ensure!(refused["error"] == "Server is banned from room", "{refused}");
-    ours.set_state(room, "m.room.server_acl", &json!({"allow": ["*"]}))?;
-    ask(404)?;
+    native(theirs.request(ours, &uri)?, 404)?;
     ours.ask("POST", &format!("rooms/{room}/ban"), &json!({"user_id": theirs.user.id}))?;
-    let refused = ask(403)?;
-    ensure!(refused["error"] == "Host not in room.", "{refused}");
+    refused("Host not in room.")?;
     eventually("the other server does not hear of the ban", || {
         let rooms = theirs.ask("GET", "joined_rooms", &Value::Null)?;
         Ok(rooms["joined_rooms"] == json!([]))
-    })
+    })?;
+    ours.set_state(room, "m.room.server_acl", &json!({"allow": ["*"], "deny": ["localhost"]}))?;
+    refused("Server is banned from room").map(drop)
 }
 
 /// A room of ours with a history; the other server's user comes in by its alias, reads all of it, and they talk.

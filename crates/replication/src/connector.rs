@@ -169,13 +169,11 @@ impl Service<Uri> for PlainConnector {
 
 impl PlainConnector {
     async fn reach(&self, uri: Uri) -> io::Result<TokioIo<Reached>> {
-        match self.proxies.as_ref().and_then(|proxies| proxies.0.intercept(&uri)) {
-            Some(proxy) => connect_by(&proxy, uri).await,
-            None => {
-                let stream = connect(&uri, self.addresses.as_deref()).await?;
-                Ok(TokioIo::new(Reached { stream, by_proxy: false }))
-            }
+        if let Some(proxy) = self.proxies.as_ref().and_then(|proxies| proxies.0.intercept(&uri)) {
+            return connect_by(&proxy, uri).await;
         }
+        let stream = connect(&uri, self.addresses.as_deref()).await?;
+        Ok(TokioIo::new(Reached { stream, by_proxy: false }))
     }
 }
 

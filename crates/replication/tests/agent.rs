@@ -8,14 +8,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 fn config(extra: &str) -> Config {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("homeserver.yaml");
     let text = format!(
         "server_name: lab.test\nredis: {{enabled: true}}\ndatabase: {{name: psycopg2, args: {{user: x}}}}\n\
          worker_app: synapse.app.generic_worker\nworker_name: w1\n{extra}"
     );
-    std::fs::write(&path, text).unwrap();
-    myelin_config::load(&[path]).unwrap()
+    std::fs::write(&path, text).expect("a file");
+    myelin_config::load(&[path]).expect("a worker")
 }
 
 fn keys_of(destination: &str) -> Outgoing<'_> {

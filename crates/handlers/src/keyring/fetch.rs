@@ -157,8 +157,8 @@ impl KeyFetcher {
                 *known = (*known).max(*minimum);
             }
             let found = match from {
-                From::Anybody => self.from_anybody(server, wanted).await,
-                From::Server => merge(HashMap::new(), self.from_server(server).await),
+                From::Anybody => self.told_by_anybody(server, wanted).await,
+                From::Server => merge(HashMap::new(), self.told_by_server(server).await),
             };
             let found = Arc::new(found);
             for request in requests {
@@ -169,7 +169,7 @@ impl KeyFetcher {
     }
 
     /// `_inner_fetch_key_request`
-    async fn from_anybody(&self, server: &Arc<str>, mut wanted: Wanted) -> HashMap<Arc<str>, ServerKey> {
+    async fn told_by_anybody(&self, server: &Arc<str>, mut wanted: Wanted) -> HashMap<Arc<str>, ServerKey> {
         let ids: Vec<_> = wanted.keys().cloned().collect();
         let stored = self.storage.get_server_keys_json(server, &ids).await;
         let stored = stored.inspect_err(|error| tracing::error!("cannot read the keys of {server}: {error}"));
@@ -180,18 +180,18 @@ impl KeyFetcher {
         wanted.retain(|id, minimum| is_missing(&found, id, *minimum));
         if !wanted.is_empty() && !self.config.federation.client.key_servers.is_empty() {
             let asked = self.config.federation.client.key_servers.iter();
-            let told = join_all(asked.map(|notary| self.from_notary(notary, server, &wanted))).await;
+            let told = join_all(asked.map(|notary| self.told_by_notary(notary, server, &wanted))).await;
             found = told.into_iter().fold(found, merge);
             wanted.retain(|id, minimum| is_missing(&found, id, *minimum));
         }
         if !wanted.is_empty() {
-            found = merge(found, self.from_server(server).await);
+            found = merge(found, self.told_by_server(server).await);
         }
         found
     }
 
     /// `get_server_verify_key_v2_indirect`: what `notary` says of `server`.
-    async fn from_notary(&self, notary: &TrustedKeyServer, server: &str, wanted: &Wanted) -> Keys {
+    async fn told_by_notary(&self, notary: &TrustedKeyServer, server: &str, wanted: &Wanted) -> Keys {
         let name = notary.server_name.as_str();
         tracing::info!("requesting keys of {server} from notary server {name}");
         let criteria = wanted.iter().map(|(id, minimum)| (id.to_string(), json!({"minimum_valid_until_ts": minimum})));
@@ -249,7 +249,7 @@ impl KeyFetcher {
     }
 
     /// `get_server_verify_keys_v2_direct`
-    async fn from_server(&self, server: &str) -> Keys {
+    async fn told_by_server(&self, server: &str) -> Keys {
         let now = now_ms();
         let ask = Ask {
             destination: server,

@@ -31,7 +31,7 @@ use crate::connector::{Addresses, Connector, PlainConnector, Proxies, Reached, b
 /// What Synapse calls itself.
 pub const USER_AGENT: &str = "Synapse/1.163.2";
 const IDLE_CONNECTIONS: usize = 5;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// `MatrixFederationAgent`: one attempt, without a bound on its time.
 pub struct Agent {

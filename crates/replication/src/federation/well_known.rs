@@ -20,12 +20,12 @@ use tokio::time::Instant;
 use super::servers::literal;
 use crate::connector::{Connector, Proxies, describe};
 
-const DEFAULT_CACHE_PERIOD: Duration = Duration::from_secs(24 * 3600);
-const INVALID_CACHE_PERIOD: Duration = Duration::from_secs(3600);
-const DOWN_CACHE_PERIOD: Duration = Duration::from_secs(2 * 60);
-const REMEMBER_DOMAIN_HAD_VALID: Duration = Duration::from_secs(2 * 3600);
-const MAX_CACHE_PERIOD: Duration = Duration::from_secs(48 * 3600);
-const MIN_CACHE_PERIOD: Duration = Duration::from_secs(5 * 60);
+const DEFAULT_CACHE_PERIOD: Duration = Duration::from_hours(24);
+const INVALID_CACHE_PERIOD: Duration = Duration::from_hours(1);
+const DOWN_CACHE_PERIOD: Duration = Duration::from_mins(2);
+const REMEMBER_DOMAIN_HAD_VALID: Duration = Duration::from_hours(2);
+const MAX_CACHE_PERIOD: Duration = Duration::from_hours(48);
+const MIN_CACHE_PERIOD: Duration = Duration::from_mins(5);
 const JITTER: f64 = 0.1;
 const MAX_SIZE: usize = 50 * 1024;
 /// A fifth of its time before it ends, an answer is asked for again.
