@@ -266,7 +266,7 @@ fn knows_key(pair: &Pair, version: &str) -> Result<()> {
 }
 
 /// Whoever answers is Myelin itself.
-fn native(answer: Answer, status: u16) -> Result<Value> {
+fn native(answer: &Answer, status: u16) -> Result<Value> {
     ensure!(answer.header("x-myelin") == Some("native"), "{:?}", answer.headers);
     ensure!(answer.status == status, "{} instead of {status}: {:?}", answer.status, answer.json());
     answer.json()
@@ -281,7 +281,7 @@ fn ids(list: &Value) -> Vec<String> {
 /// Everything that a server in the room may read of it is what the other server has itself.
 fn read_all(pair: &Pair, room: &str) -> Result<()> {
     let Pair { ours, theirs, .. } = pair;
-    let read = |path: &str| native(theirs.request(ours, &format!("/_matrix/federation/v1/{path}"))?, 200);
+    let read = |path: &str| native(&theirs.request(ours, &format!("/_matrix/federation/v1/{path}"))?, 200);
     let topic = ours.set_state(room, "m.room.topic", &json!({"topic": "The end"}))?;
     ours.say(room, "after the topic")?;
     theirs.hears(room, "after the topic")?;
@@ -313,9 +313,9 @@ fn shut_out(pair: &Pair, room: &str) -> Result<()> {
         eventually(&format!("it is never refused with {why:?}"), || {
             Ok(theirs.request(ours, &uri)?.json()?["error"] == why)
         })?;
-        native(theirs.request(ours, &uri)?, 403)
+        native(&theirs.request(ours, &uri)?, 403)
     };
-    native(theirs.request(ours, &uri)?, 404)?;
+    native(&theirs.request(ours, &uri)?, 404)?;
     ours.ask("POST", &format!("rooms/{room}/ban"), &json!({"user_id": theirs.user.id}))?;
     refused("Host not in room.")?;
     eventually("the other server does not hear of the ban", || {
@@ -375,7 +375,7 @@ fn lose_each_other(pair: &mut Pair, room: &str) -> Result<()> {
     let seed = pair.theirs.signing_key()?.sign(b"a seed");
     std::fs::write(pair.theirs.synapse.folder.join("signing.key"), format!("ed25519 {NEW_KEY} {}\n", &seed[..43]))?;
     pair.theirs.synapse.start_main()?;
-    native(pair.theirs.request(&pair.ours, "/_matrix/federation/v1/version")?, 200)?;
+    native(&pair.theirs.request(&pair.ours, "/_matrix/federation/v1/version")?, 200)?;
     pair.theirs.say(room, "back")?;
     pair.ours.hears(room, "back")?;
     pair.ours.say(room, "at last")?;

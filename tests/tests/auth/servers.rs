@@ -137,8 +137,41 @@ pub fn keys_of_other_servers(synapse: &Synapse) -> Result<()> {
     let (client, _service) =
         myelin(synapse, "keys", &settings(folder.path(), "ip_range_whitelist: ['127.0.0.0/8', '::1']\n", &[]))?;
 
-    good.is_accepted(&client)?;
-    good.is_accepted(&client)?;
+    asked_once(synapse, &client, good)?;
+    // Many who come at once wait for one answer.
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| crowd.is_accepted(&client))).collect();
+        asking.into_iter().try_for_each(|asking| asking.join().map_err(|_| anyhow::anyhow!("panicked"))?)
+    })?;
+    ensure!(crowd.asked().len() == 1, "asked once: {:#?}", crowd.asked());
+
+    for liar in [another, forged, old, silent] {
+        liar.is_refused(&client, &liar.name)?;
+        ensure!(liar.asked().len() == 1, "{:#?}", liar.asked());
+        // It failed, which does not keep from asking it again.
+        holds(synapse, &format!("(SELECT count(*) = 0 FROM destinations WHERE destination = '{}')", liar.name))?;
+    }
+    let stored = |names: &[&Remote]| names.iter().map(|name| format!("'{}'", name.name)).collect::<Vec<_>>().join(",");
+    holds(
+        synapse,
+        &format!(
+            "(SELECT count(*) = 0 FROM server_keys_json WHERE server_name IN ('another.test', {}))",
+            stored(&[another, forged, silent])
+        ),
+    )?;
+    // Nobody is at these: an address that is blocked, though names may lead to it, and a port where nobody listens.
+    let literal = good.name.replace("localhost", "127.0.0.1");
+    good.is_refused(&client, &literal)?;
+    good.is_refused(&client, &format!("localhost:{}", free_port()?))?;
+    ensure!(good.asked().len() == 1, "{:#?}", good.asked());
+    notaries(synapse, folder.path(), good, silent)?;
+    by_blocked_names(synapse, folder.path(), crowd)
+}
+
+/// It is asked as Synapse asks, and what it said is kept and told to the others.
+fn asked_once(synapse: &Synapse, client: &Client, good: &Remote) -> Result<()> {
+    good.is_accepted(client)?;
+    good.is_accepted(client)?;
     let asked = good.asked();
     ensure!(asked.len() == 1, "asked once: {asked:#?}");
     let head = asked[0].to_ascii_lowercase();
@@ -177,35 +210,7 @@ pub fn keys_of_other_servers(synapse: &Synapse) -> Result<()> {
             ),
         )?;
     }
-
-    // Many who come at once wait for one answer.
-    std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| crowd.is_accepted(&client))).collect();
-        asking.into_iter().try_for_each(|asking| asking.join().map_err(|_| anyhow::anyhow!("panicked"))?)
-    })?;
-    ensure!(crowd.asked().len() == 1, "asked once: {:#?}", crowd.asked());
-
-    for liar in [another, forged, old, silent] {
-        liar.is_refused(&client, &liar.name)?;
-        ensure!(liar.asked().len() == 1, "{:#?}", liar.asked());
-        // It failed, which does not keep from asking it again.
-        holds(synapse, &format!("(SELECT count(*) = 0 FROM destinations WHERE destination = '{}')", liar.name))?;
-    }
-    let stored = |names: &[&Remote]| names.iter().map(|name| format!("'{}'", name.name)).collect::<Vec<_>>().join(",");
-    holds(
-        synapse,
-        &format!(
-            "(SELECT count(*) = 0 FROM server_keys_json WHERE server_name IN ('another.test', {}))",
-            stored(&[another, forged, silent])
-        ),
-    )?;
-    // Nobody is at these: an address that is blocked, though names may lead to it, and a port where nobody listens.
-    let literal = good.name.replace("localhost", "127.0.0.1");
-    good.is_refused(&client, &literal)?;
-    good.is_refused(&client, &format!("localhost:{}", free_port()?))?;
-    ensure!(good.asked().len() == 1, "{:#?}", good.asked());
-    notaries(synapse, folder.path(), good, silent)?;
-    by_blocked_names(synapse, folder.path(), crowd)
+    Ok(())
 }
 
 /// As a notary, it tells of what it knows, and asks for what it does not. Its own notary is not there, which counts.

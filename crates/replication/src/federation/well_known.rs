@@ -255,29 +255,8 @@ fn cache_period(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
     let expires = headers.get_all(header::EXPIRES).iter().next_back()?;
     // What is no date is in the past.
-    let expires = expires.to_str().ok().and_then(http_date).unwrap_or_default();
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Some(expires.saturating_sub(now))
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, since the epoch.
-fn http_date(text: &str) -> Option<Duration> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let [_, day, month, year, time, _] = words[..] else { return None };
-    let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
-    let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
-    let [hours, minutes, seconds] = time.splitn(3, ':').collect::<Vec<_>>()[..] else { return None };
-    let seconds =
-        [hours, minutes, seconds].iter().try_fold(0, |all, part| Some(all * 60 + part.parse::<i64>().ok()?))?;
-    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) {
-        return None;
-    }
-    // Years begin in March, so that the odd day is the last.
-    let month = i64::try_from(month).ok()?;
-    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 306 + 5) / 10 + day - 1 - 719_468;
-    u64::try_from(days * 86_400 + seconds).ok().map(Duration::from_secs)
+    let expires = expires.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok());
+    Some(expires.and_then(|expires| expires.duration_since(now).ok()).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -142,12 +142,6 @@ fn periods() {
     assert_eq!(period(&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
     assert_eq!(period(&[("expires", "Sun, 06 Nov 1994 08:48:37 GMT")]), Some(0));
     assert_eq!(period(&[("expires", "0")]), Some(0));
-    let date = |text| http_date(text).map(|date| date.as_secs());
-    assert_eq!(date("Thu, 29 Feb 2024 00:00:01 GMT"), Some(1_709_164_801));
-    assert_eq!(date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-    for bad in ["", "Thu, 01 Jan 99999 00:00:00 GMT", "Thu, 01 Foo 1970 00:00:00 GMT", "1 2 3 4 5 6", "a Jan b c d e"] {
-        assert_eq!(date(bad), None, "{bad}");
-    }
 }
 
 #[test]
