@@ -41,11 +41,11 @@ async fn through_another_process() {
         stream.write_all(b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         String::from_utf8(head).unwrap().to_ascii_lowercase()
     };
-    let (head, answered) = tokio::join!(answer, agent.request(keys_of("far.test:80")));
+    let (head, answered) = tokio::join!(answer, agent.request(keys_of("far.test:81")));
     assert_eq!(answered.unwrap().status(), 418);
-    assert!(head.starts_with("get matrix-federation://far.test:80/_matrix/key/v2/server?x=%20 http/1.1\r\n"), "{head}");
+    assert!(head.starts_with("get matrix-federation://far.test:81/_matrix/key/v2/server?x=%20 http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nproxy-authorization: bearer between-us\r\n"), "{head}");
-    assert!(head.contains("\r\nhost: far.test:80\r\n"), "{head}");
+    assert!(head.contains("\r\nhost: far.test:81\r\n"), "{head}");
     // What is an address may not be one of ours, whoever makes the request.
     assert_eq!(agent.request(keys_of("10.0.0.1")).await.unwrap_err(), "IP address blocked");
 }
