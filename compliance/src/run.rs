@@ -51,7 +51,8 @@ fn run(wanted: &str) -> Result<usize> {
     let polls = long_poll::CASES.iter().filter(|case| is_wanted(case.name, wanted)).collect::<Vec<_>>();
     let writes = effects::cases().into_iter().filter(|case| is_wanted(&case.name, wanted)).collect::<Vec<_>>();
     let nothing = rows.is_empty() && polls.is_empty() && writes.is_empty();
-    if nothing && !is_wanted(long_poll::COME_ONLINE, wanted) && !is_wanted(effects::CLAIMS, wanted) {
+    let alone = [long_poll::COME_ONLINE, long_poll::OLD_EVENTS, effects::CLAIMS];
+    if nothing && !alone.iter().any(|name| is_wanted(name, wanted)) {
         return Ok(0);
     }
     let start = Instant::now();
@@ -75,6 +76,10 @@ fn run(wanted: &str) -> Result<usize> {
     for case in polls {
         let outcome = long_poll::run(case, &twin.stack, &twin.seed, &twin.allowed);
         failed += usize::from(!twin.report(case.name, outcome));
+    }
+    if is_wanted(long_poll::OLD_EVENTS, wanted) {
+        let outcome = long_poll::old_events(&twin.stack, &twin.seed);
+        failed += usize::from(!twin.report(long_poll::OLD_EVENTS, outcome));
     }
     for row in late {
         let outcome = twin.ask(row);
