@@ -51,7 +51,8 @@ fn run(wanted: &str) -> Result<usize> {
     let polls = long_poll::CASES.iter().filter(|case| is_wanted(case.name, wanted)).collect::<Vec<_>>();
     let writes = effects::cases().into_iter().filter(|case| is_wanted(&case.name, wanted)).collect::<Vec<_>>();
     let nothing = rows.is_empty() && polls.is_empty() && writes.is_empty();
-    if nothing && !is_wanted(long_poll::COME_ONLINE, wanted) && !is_wanted(effects::CLAIMS, wanted) {
+    let checks: Vec<_> = effects::CHECKS.into_iter().filter(|(name, _)| is_wanted(name, wanted)).collect();
+    if nothing && checks.is_empty() && !is_wanted(long_poll::COME_ONLINE, wanted) {
         return Ok(0);
     }
     let start = Instant::now();
@@ -85,9 +86,9 @@ fn run(wanted: &str) -> Result<usize> {
         failed += usize::from(!twin.report(long_poll::COME_ONLINE, outcome));
     }
     failed += twin.writes(&writes)?;
-    if is_wanted(effects::CLAIMS, wanted) {
-        let outcome = effects::claims(&twin.stack, &mut twin.seed);
-        failed += usize::from(!twin.report(effects::CLAIMS, outcome));
+    for (name, check) in checks {
+        let outcome = check(&twin.stack, &mut twin.seed);
+        failed += usize::from(!twin.report(name, outcome));
     }
     for (area, tally) in &twin.tally {
         println!("{area:<14} {:>4} passed {:>4} failed {:>4} passed on", tally.passed, tally.failed, tally.passed_on);

@@ -4,6 +4,7 @@
 mod cases;
 mod claims;
 mod lines;
+mod servers;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,8 +20,17 @@ use crate::seed::Seed;
 use crate::stack::Stack;
 
 pub use cases::cases;
-pub use claims::{CLAIMS, claims};
 pub use lines::Lines;
+
+type Check = fn(&Stack, &mut Seed) -> Result<Outcome>;
+
+/// What is compared in a way of its own, by name.
+pub const CHECKS: [(&str, Check); 4] = [
+    ("effects/claims at once", claims::claims),
+    ("effects/a server returns", servers::returns),
+    ("effects/openid/userinfo", servers::user_info),
+    ("effects/too much of a server", servers::too_much),
+];
 
 /// One write. `<@me>`, `<device:me>` stand for the user of the worker in question.
 pub struct Case {

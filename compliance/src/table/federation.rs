@@ -75,6 +75,32 @@ fn signatures() -> Vec<Row> {
         lie("an unknown key", Signing { key_id: text("ed25519:unknown"), ..by_other() }, 401).passed_on(),
         lie("no id of a key", Signing { key_id: text("ed25519"), ..by_other() }, 401).passed_on(),
         lie("an expired key", Signing::by("expired.test"), 401).passed_on(),
+        profile("a key after another").signed("rotated.test").has("/displayname"),
+        lie(
+            "the key before that",
+            Signing {
+                key_of: "before rotated.test".to_owned(),
+                key_id: text("ed25519:b_rot"),
+                ..Signing::by("rotated.test")
+            },
+            401,
+        )
+        .passed_on(),
+        lie(
+            "sent to another server, and again to us",
+            Signing { destination: "third.test".to_owned(), sent_destination: text("third.test"), ..by_other() },
+            401,
+        ),
+        lie(
+            "another query",
+            Signing { uri: text(&format!("{PROFILE}?user_id=%40bob%3Amyelin.test")), ..by_other() },
+            401,
+        ),
+        lie(
+            "the same query in other letters",
+            Signing { uri: text(&format!("{PROFILE}?user_id=@alice:myelin.test")), ..by_other() },
+            401,
+        ),
         lie("an unknown server", Signing::by("unknown.test"), 401).passed_on(),
         lie("not on the whitelist", Signing::by("stranger.test"), 403),
     ]
@@ -236,6 +262,20 @@ fn notary() -> Vec<Row> {
         query("of an unknown server", "elsewhere.test").has("/server_keys"),
         query("of ourselves", "myelin.test").has("/server_keys"),
         query("a key", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "5").has("/server_keys/0"),
+        query("a time that it has", "third.test/ed25519%3Aa_thi")
+            .query("minimum_valid_until_ts", "<in an hour>")
+            .has("/server_keys/0"),
+        query("a time that it has not", "third.test/ed25519%3Aa_thi")
+            .query("minimum_valid_until_ts", "<in a month>")
+            .passed_on(),
+        all("times that they have", json!({"other.test": {"ed25519:a_oth": {"minimum_valid_until_ts": 5}}}))
+            .has("/server_keys/0"),
+        post("federation/notary, a time in an hour", "/_matrix/key/v2/query")
+            .body(br#"{"server_keys": {"third.test": {"ed25519:a_thi": {"minimum_valid_until_ts": <in an hour>}}}}"#)
+            .has("/server_keys/0"),
+        post("federation/notary, a time in a month", "/_matrix/key/v2/query")
+            .body(br#"{"server_keys": {"third.test": {"ed25519:a_thi": {"minimum_valid_until_ts": <in a month>}}}}"#)
+            .passed_on(),
         query("a bad time", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "x").status(400),
         query("an expired key", "expired.test").has("/server_keys/0"),
         query("a key that is fetched", "expired.test/ed25519%3Aa_exp").passed_on(),
