@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use serde_json::json;
 
-use super::Lines;
+use super::{GLANCE, Lines, PATIENCE};
+use crate::ask::is_native;
 use crate::compare::Difference;
 use crate::run::Outcome;
 use crate::seed::Seed;
@@ -15,20 +16,14 @@ use crate::seed::servers::RETURNING;
 use crate::sign::Signing;
 use crate::stack::Stack;
 
-const VERSION: &str = "/_matrix/federation/v1/query/profile?user_id=%40alice%3Amyelin.test";
+const PROFILE: &str = "/_matrix/federation/v1/query/profile?user_id=%40alice%3Amyelin.test";
 const USER_INFO: &str = "/_matrix/federation/v1/openid/userinfo";
 /// More than the 200 largest events that a request may have.
 const TOO_MUCH: usize = 200 * 65_536 + 1;
-const PATIENCE: Duration = Duration::from_secs(15);
-const GLANCE: Duration = Duration::from_millis(50);
 
 fn signed(worker: &Client, seed: &Seed, server: &str, path: &str) -> Result<Answer> {
     let header = Signing::by(server).header(&seed.names, "GET", path, None)?;
     worker.send_bytes("GET", path, &[("Authorization", &header)], None)
-}
-
-fn is_native(answer: &Answer) -> bool {
-    answer.header("x-myelin") == Some("native")
 }
 
 /// A server that could not be reached asks for something: one through Python, another through Myelin. Its row in
@@ -41,7 +36,7 @@ pub fn returns(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
         let before = stack.query(&row)?;
         ensure!(before.contains("\"retry_interval\": 60000"), "it was there already: {before}");
         lines.forget();
-        let answer = signed(worker, seed, server, VERSION)?;
+        let answer = signed(worker, seed, server, PROFILE)?;
         answer.ok()?;
         ensure!(server == RETURNING[0] || is_native(&answer), "Myelin passed it on");
         let up = format!("REMOTE_SERVER_UP {server}");
@@ -57,7 +52,7 @@ pub fn returns(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
             std::thread::sleep(GLANCE);
         }
         // Once is enough.
-        signed(worker, seed, server, VERSION)?.ok()?;
+        signed(worker, seed, server, PROFILE)?.ok()?;
         stack.wait_caught_up(seed)?;
         told.extend(lines.of(server, name));
         let told: BTreeSet<String> = told.iter().map(|line| line.replace(server, "<server>")).collect();
@@ -111,6 +106,6 @@ pub fn too_much(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
     };
     ensure!(refused, "Myelin reads it all");
     // And goes on.
-    signed(&stack.myelin, seed, "other.test", VERSION)?.ok()?;
+    signed(&stack.myelin, seed, "other.test", PROFILE)?.ok()?;
     Ok(Outcome { differences: Vec::new(), native: true })
 }
