@@ -1,7 +1,7 @@
 //! What requests of other servers do beside their answer, and where a Python worker gives none.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};

@@ -163,14 +163,14 @@ async fn both_directions_are_streamed() {
 #[tokio::test]
 async fn a_missing_fallback_is_a_502_and_a_loop_ends() {
     let dead = worker("myelin: {fallback: 'unix:/nonexistent/socket'}\n");
-    let (status, _, body) = send(&dead, request("GET", "/_matrix/client/v3/events")).await;
+    let (status, _, body) = send(&dead, request("GET", "/_matrix/federation/v1/make_join/r/u")).await;
     assert_eq!((status.as_u16(), body.contains("\"errcode\":\"M_UNKNOWN\"")), (502, true), "{body}");
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let looping = worker(&format!("myelin: {{fallback: 'http://{}'}}\n", listener.local_addr().unwrap()));
     let served = looping.clone();
     tokio::spawn(async move { axum::serve(listener, served).await });
-    let (status, ..) = send(&looping, request("GET", "/_matrix/client/v3/events")).await;
+    let (status, ..) = send(&looping, request("GET", "/_matrix/federation/v1/make_join/r/u")).await;
     assert_eq!(status, 502);
 }
 
@@ -216,7 +216,7 @@ async fn without_a_fallback_synapses_own_refusals() {
     for (method, uri, status, expected) in [
         ("GET", "/_matrix/client/v9/sync", 404, unrecognized),
         ("PUT", "/_matrix/client/v3/sync", 405, unrecognized),
-        ("GET", "/_matrix/client/v3/events", 404, unrecognized),
+        ("GET", "/_matrix/federation/v1/make_join/r/u", 404, unrecognized),
         ("BREW", "/_matrix/client/v3/sync", 405, unrecognized),
         ("GET", "/.well-known/matrix/server", 404, "404. Is anything ever truly *well* known?\n"),
         ("GET", "/.well-known/matrix/client", 200, "{\"m.homeserver\":{\"base_url\":\"https://test.example/\"}}"),

@@ -20,7 +20,7 @@ const COLD_WALK: u64 = 12;
 /// An event, its redactions and its state group.
 const STATE: u64 = 3;
 /// Of a space and of all that is in it: who is there, what is known of them, their state, and its events.
-const HIERARCHY: u64 = 14;
+const HIERARCHY: u64 = 10;
 const CHILDREN: [usize; 2] = [2, 12];
 const PATIENCE: Duration = Duration::from_secs(20);
 
