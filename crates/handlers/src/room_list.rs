@@ -9,7 +9,7 @@ use myelin_model::MatrixError;
 use myelin_storage::GetEvents;
 pub use myelin_storage::room_stats::Network;
 use myelin_storage::room_stats::{PublicRooms, PublicRoomsPage, RoomStats};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Handlers, Result};
 
@@ -35,10 +35,14 @@ pub struct PublicRoomsRequest {
 }
 
 /// A place in the list, after (or before) a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct RoomListNextBatch {
+    #[serde(rename = "m")]
     pub last_joined_members: i64,
+    #[serde(rename = "r")]
     pub last_room_id: String,
+    #[serde(rename = "d")]
     pub direction_is_forward: bool,
 }
 
@@ -200,75 +204,20 @@ fn entry(room: &RoomStats) -> Entry<'_> {
     Entry { room: PublicRoom::new(room), join_rule: room.join_rules.as_deref() }
 }
 
-/// The token is a map of MessagePack with the keys `m`, `r` and `d`, in base64.
+/// The token is this as a map of MessagePack, in base64.
 impl RoomListNextBatch {
     fn to_token(&self) -> String {
-        let mut out = vec![0x83, 0xa1, b'm'];
-        if let Ok(small @ 0..=0x7f) = u8::try_from(self.last_joined_members) {
-            out.push(small);
-        } else {
-            out.push(0xd3);
-            out.extend(self.last_joined_members.to_be_bytes());
-        }
-        out.extend([0xa1, b'r']);
-        let id = self.last_room_id.as_bytes();
-        match u8::try_from(id.len()) {
-            Ok(short @ 0..=31) => out.push(0xa0 | short),
-            Ok(length) => out.extend([0xd9, length]),
-            // Room ids have at most 255 bytes.
-            Err(_) => out.extend([0xd9, 0]),
-        }
-        out.extend(id.get(..id.len().min(255)).unwrap_or_default());
-        out.extend([0xa1, b'd', if self.direction_is_forward { 0xc3 } else { 0xc2 }]);
-        STANDARD_NO_PAD.encode(out)
+        // Written to memory: there is nothing that could fail.
+        STANDARD_NO_PAD.encode(rmp_serde::to_vec_named(self).unwrap_or_default())
     }
 
     /// Nothing for a token that no worker makes.
     pub fn from_token(token: &str) -> Option<Self> {
         let bytes = STANDARD_NO_PAD.decode(token.replace('-', "+").replace('_', "/")).ok()?;
-        let mut rest = bytes.strip_prefix(&[0x83])?;
-        let (mut members, mut room_id, mut forwards) = (None, None, None);
-        for _ in 0..3 {
-            let key = *rest.strip_prefix(&[0xa1])?.first()?;
-            rest = rest.get(2..)?;
-            match key {
-                b'm' => members = Some(unpack_integer(&mut rest)?),
-                b'r' => room_id = Some(unpack_text(&mut rest)?),
-                b'd' => {
-                    forwards = Some(match rest.split_off_first()? {
-                        0xc3 => true,
-                        0xc2 => false,
-                        _ => return None,
-                    });
-                }
-                _ => return None,
-            }
-        }
-        rest.is_empty().then_some(())?;
-        Some(Self { last_joined_members: members?, last_room_id: room_id?, direction_is_forward: forwards? })
+        let mut rest = bytes.as_slice();
+        let token = rmp_serde::from_read(&mut rest).ok()?;
+        rest.is_empty().then_some(token)
     }
-}
-
-fn unpack_integer(rest: &mut &[u8]) -> Option<i64> {
-    let length = match *rest.split_off_first()? {
-        small @ 0..=0x7f => return Some(i64::from(small)),
-        0xcc => 1,
-        0xcd => 2,
-        0xce | 0xd2 => 4,
-        0xcf | 0xd3 => 8,
-        _ => return None,
-    };
-    let bytes = rest.split_off(..length)?;
-    Some(bytes.iter().fold(0, |value: i64, byte| value << 8 | i64::from(*byte)))
-}
-
-fn unpack_text(rest: &mut &[u8]) -> Option<String> {
-    let length = match *rest.split_off_first()? {
-        short @ 0xa0..=0xbf => usize::from(short & 0x1f),
-        0xd9 => usize::from(*rest.split_off_first()?),
-        _ => return None,
-    };
-    String::from_utf8(rest.split_off(..length)?.to_vec()).ok()
 }
 
 #[cfg(test)]
