@@ -36,9 +36,13 @@ SELECT format('GRANT SELECT (stream_id) ON device_lists_remote_pending TO %I', :
 SELECT format('GRANT SELECT (user_id) ON device_lists_remote_resync TO %I', :'role') WHERE to_regclass('device_lists_remote_resync') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (instance_name, stream_id, user_id) ON device_lists_stream TO %I', :'role') WHERE to_regclass('device_lists_stream') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, display_name, hidden, ip, last_seen, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (device_id, display_name, hidden, user_id) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (display_name) ON devices TO %I', :'role') WHERE to_regclass('devices') IS NOT NULL \gexec
-SELECT format('GRANT SELECT (keydata, keytype, stream_id, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (keydata, keytype, stream_id, updatable_without_uia_before_ms, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (instance_name, keydata, keytype, stream_id, user_id) ON e2e_cross_signing_keys TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (key_id, signature, target_device_id, target_user_id, user_id) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (key_id, signature, target_device_id, target_user_id, user_id) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (signature) ON e2e_cross_signing_signatures TO %I', :'role') WHERE to_regclass('e2e_cross_signing_signatures') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (device_id, key_json, ts_added_ms, user_id) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (key_json, ts_added_ms) ON e2e_device_keys_json TO %I', :'role') WHERE to_regclass('e2e_device_keys_json') IS NOT NULL \gexec
@@ -141,6 +145,7 @@ SELECT format('GRANT SELECT ON SEQUENCE account_data_sequence TO %I', :'role') W
 SELECT format('GRANT SELECT, USAGE ON SEQUENCE cache_invalidation_stream_seq TO %I', :'role') WHERE to_regclass('cache_invalidation_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_inbox_sequence TO %I', :'role') WHERE to_regclass('device_inbox_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE device_lists_sequence TO %I', :'role') WHERE to_regclass('device_lists_sequence') IS NOT NULL \gexec
+SELECT format('GRANT USAGE ON SEQUENCE e2e_cross_signing_keys_sequence TO %I', :'role') WHERE to_regclass('e2e_cross_signing_keys_sequence') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE events_backfill_stream_seq TO %I', :'role') WHERE to_regclass('events_backfill_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT SELECT ON SEQUENCE events_stream_seq TO %I', :'role') WHERE to_regclass('events_stream_seq') IS NOT NULL \gexec
 SELECT format('GRANT USAGE ON SEQUENCE instance_map_instance_id_seq TO %I', :'role') WHERE to_regclass('instance_map_instance_id_seq') IS NOT NULL \gexec

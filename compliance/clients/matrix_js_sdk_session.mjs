@@ -94,6 +94,11 @@ await until("alice reads the answer", () => has(alice, room, "answer"));
 // A new device reads the history from the backup.
 const crypto = alice.getCrypto();
 await step("sign the own device", crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: (upload) => upload(null) }));
+await until("cross-signing is ready", () => crypto.isCrossSigningReady());
+await until("bob knows that alice's device is hers", async () => {
+  const status = await bob.getCrypto().getDeviceVerificationStatus(alice.getUserId(), alice.getDeviceId());
+  return status.signedByOwner;
+});
 await step("back up keys", crypto.resetKeyBackup());
 await until("the keys are backed up", async () => (await alice.http.authedRequest("GET", "/room_keys/version")).count > 0);
 const version = await crypto.getActiveSessionBackupVersion();

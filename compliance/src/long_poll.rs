@@ -1,6 +1,6 @@
 //! Requests that wait: both workers are asked, then something happens, and both must wake with the same answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
@@ -149,4 +149,47 @@ pub fn come_online(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
         ensure!(second["presence"].is_null(), "{user} is woken by their own presence: {second}");
     }
     Ok(Outcome { differences: Vec::new(), native })
+}
+
+pub const OLD_EVENTS: &str = "long_poll/old event stream";
+
+/// `GET /events` of both workers is woken by a message; presence may wake it before.
+pub fn old_events(stack: &Stack, seed: &Seed) -> Result<Outcome> {
+    stack.wait_caught_up(seed)?;
+    let (since, token) = (seed.position(&stack.python)?, seed.names.get("token:grace")?);
+    let poll = |worker: &Client| -> Result<(Value, Duration, bool)> {
+        let (mut from, start) = (since.clone(), Instant::now());
+        while start.elapsed() < TIMEOUT {
+            let path = format!("/_matrix/client/v3/events?from={from}&timeout={}", TIMEOUT.as_millis());
+            let answer = worker.with_token(token).get(&path)?;
+            let native = answer.header("x-myelin") == Some("native");
+            let mut answer = expect_ok(&answer, "the old event stream")?;
+            let events = answer["chunk"].as_array_mut().context("no chunk")?;
+            if let Some(event) = events.iter_mut().find(|event| event["content"]["body"] == "wake the old") {
+                event["age"].take();
+                event["unsigned"]["age"].take();
+                return Ok((event.take(), start.elapsed(), native));
+            }
+            answer["end"].as_str().context("no end")?.clone_into(&mut from);
+        }
+        anyhow::bail!("nothing came")
+    };
+    let (python, myelin) = std::thread::scope(|scope| {
+        let python = scope.spawn(|| poll(&stack.python));
+        let myelin = scope.spawn(|| poll(&stack.myelin));
+        std::thread::sleep(HEAD_START);
+        let body = json!({"msgtype": "m.text", "body": "wake the old"});
+        let sent = seed.ask("alice", "PUT", "v3/rooms/<general>/send/m.room.message/wake-the-old", &body);
+        let panicked = |_| anyhow::anyhow!("a request panicked");
+        let answers = (python.join().map_err(panicked)?, myelin.join().map_err(panicked)?);
+        sent.map(|_| answers)
+    })?;
+    let (python, myelin) = (python.context("Python")?, myelin.context("Myelin")?);
+    ensure!(python.1 >= HEAD_START && myelin.1 >= HEAD_START, "somebody did not wait");
+    let mut differences = Vec::new();
+    if python.0 != myelin.0 {
+        let (python, myelin) = (python.0.to_string(), myelin.0.to_string());
+        differences.push(Difference { path: "the message".to_owned(), python, myelin });
+    }
+    Ok(Outcome { differences, native: myelin.2 })
 }

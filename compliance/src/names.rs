@@ -26,6 +26,11 @@ impl Names {
         all.filter(|(_, id)| id.starts_with('!'))
     }
 
+    /// (rest of the name, value)
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
     /// Replaces each `<name>`.
     pub fn fill(&self, template: &str) -> Result<String> {
         self.replace(template, ToOwned::to_owned)

@@ -52,7 +52,8 @@ fn run(wanted: &str) -> Result<usize> {
     let writes = effects::cases().into_iter().filter(|case| is_wanted(&case.name, wanted)).collect::<Vec<_>>();
     let nothing = rows.is_empty() && polls.is_empty() && writes.is_empty();
     let checks: Vec<_> = effects::CHECKS.into_iter().filter(|(name, _)| is_wanted(name, wanted)).collect();
-    if nothing && checks.is_empty() && !is_wanted(long_poll::COME_ONLINE, wanted) {
+    let alone = [long_poll::COME_ONLINE, long_poll::OLD_EVENTS];
+    if nothing && checks.is_empty() && !alone.iter().any(|name| is_wanted(name, wanted)) {
         return Ok(0);
     }
     let start = Instant::now();
@@ -76,6 +77,10 @@ fn run(wanted: &str) -> Result<usize> {
     for case in polls {
         let outcome = long_poll::run(case, &twin.stack, &twin.seed, &twin.allowed);
         failed += usize::from(!twin.report(case.name, outcome));
+    }
+    if is_wanted(long_poll::OLD_EVENTS, wanted) {
+        let outcome = long_poll::old_events(&twin.stack, &twin.seed);
+        failed += usize::from(!twin.report(long_poll::OLD_EVENTS, outcome));
     }
     for row in late {
         let outcome = twin.ask(row);

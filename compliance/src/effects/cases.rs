@@ -11,7 +11,7 @@ const ROOM_DATA: &str = "/_matrix/client/v3/user/<@me>/rooms/<room:me>/account_d
 const TAGS: &str = "/_matrix/client/v3/user/<@me>/rooms/<room:me>/tags";
 const FULLY_READ: &str = "/_matrix/client/v3/user/<@me>/rooms/<room:me>/account_data/m.fully_read";
 
-fn case(name: &str, method: &'static str, path: &str, body: Value) -> Case {
+pub(super) fn case(name: &str, method: &'static str, path: &str, body: Value) -> Case {
     Case {
         name: format!("effects/{name}"),
         by: By::User("me".to_owned()),
@@ -27,17 +27,21 @@ fn case(name: &str, method: &'static str, path: &str, body: Value) -> Case {
 }
 
 impl Case {
-    fn reads(mut self, path: &'static str) -> Self {
+    pub(super) fn reads(mut self, path: &'static str) -> Self {
         self.reads.push(path);
         self
     }
 
-    fn rows(mut self, table: &'static str) -> Self {
-        self.tables.push((table, "user_id"));
+    pub(super) fn rows(self, table: &'static str) -> Self {
+        self.rows_by(table, "user_id")
+    }
+
+    pub(super) fn rows_by(mut self, table: &'static str, column: &'static str) -> Self {
+        self.tables.push((table, column));
         self
     }
 
-    fn wakes(self, pointer: &'static str) -> Self {
+    pub(super) fn wakes(self, pointer: &'static str) -> Self {
         Self { wakes: Some(pointer), ..self }
     }
 
@@ -47,7 +51,10 @@ impl Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [data(), tags_and_markers(), profiles(), devices(), backups(), keys()].into_iter().flatten().collect()
+    [data(), tags_and_markers(), profiles(), devices(), backups(), keys(), super::signatures::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn data() -> Vec<Case> {
@@ -104,9 +111,7 @@ fn profiles() -> Vec<Case> {
     const NAME: &str = "/_matrix/client/v3/profile/<@me>/displayname";
     const ALL: &str = "/_matrix/client/v3/profile/<@me>";
     let field = |name: &str, method, field: &str, body| {
-        let mut case = case(name, method, &format!("profile/<@me>/{field}"), body).reads(ALL);
-        case.tables.push(("profiles", "full_user_id"));
-        case
+        case(name, method, &format!("profile/<@me>/{field}"), body).reads(ALL).rows_by("profiles", "full_user_id")
     };
     vec![
         field("name", "PUT", "displayname", json!({"displayname": "A name"})).reads(NAME),

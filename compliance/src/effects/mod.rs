@@ -5,6 +5,8 @@ mod cases;
 mod claims;
 mod lines;
 mod servers;
+mod signatures;
+mod signing;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -66,12 +68,12 @@ const GLANCE: Duration = Duration::from_millis(50);
 const HEAD_START: Duration = Duration::from_millis(400);
 const PAIR: [&str; 2] = ["viapython", "viamyelin"];
 
-/// Two users with the same history.
+/// Two users with the same history, and keys of their own.
 pub fn pair(seed: &mut Seed) -> Result<()> {
     for user in PAIR {
         seed.newcomer(user)?;
     }
-    Ok(())
+    signing::prepare(seed)
 }
 
 pub fn run(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines) -> Result<Outcome> {
@@ -109,9 +111,16 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
         let value = seed.names.get(&format!("room:{user}:{event}"))?.to_owned();
         seed.names.set(&format!("room:me:{event}"), value);
     }
+    for key in signing::KEYS {
+        let value = seed.names.get(&format!("key:{key}:{user}"))?.to_owned();
+        seed.names.set(&format!("key:{key}"), value);
+    }
     stack.wait_caught_up(seed)?;
     let (here, there) = if native { (&stack.myelin, &stack.python) } else { (&stack.python, &stack.myelin) };
-    let body: Value = serde_json::from_str(&seed.names.fill(&case.body.to_string())?)?;
+    let mut body = case.body.clone();
+    signing::number(&mut body, &mut 0);
+    let mut body: Value = serde_json::from_str(&seed.names.fill(&body.to_string())?)?;
+    signing::sign(&mut body, user, &case.name, seed)?;
     let path = seed.names.fill_url(&case.path)?;
     let since = seed.position(here)?;
     lines.forget();
@@ -128,7 +137,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
         case.status,
         answer.status
     );
-    let answered = answer.json().map_or(text, |json| json.to_string());
+    let answered = answer.json().map_or(text, |json| format!("{} {json}", answer.status));
     let mut found = Effect { answer: answered, ..Effect::default() };
     found.at_once = read(case, here, seed)?;
     stack.wait_caught_up(seed)?;
@@ -221,14 +230,21 @@ fn rows(case: &Case, stack: &Stack, seed: &Seed) -> Result<Vec<String>> {
             seed.names.get("@me")?
         );
         let text = stack.query(&sql)?;
-        found.extend(text.lines().map(|row| format!("{table}: {row}")));
+        let anonymous = |row: &str| row.replace("python1", "<worker>").replace("myelin1", "<worker>");
+        found.extend(text.lines().map(|row| format!("{table}: {}", anonymous(row))));
     }
     Ok(found)
 }
 
 /// The user's ids become the same for both.
 fn hide(effect: Effect, seed: &Seed, user: &str) -> Result<Effect> {
-    let mut ids = Vec::new();
+    let prefix = format!("signature:{user}:");
+    let signatures = seed.names.with_prefix(&prefix);
+    let mut ids: Vec<_> =
+        signatures.map(|(name, signature)| (signature.to_owned(), format!("<signature {name}>"))).collect();
+    for key in signing::KEYS {
+        ids.push((seed.names.get(&format!("key:{key}"))?.to_owned(), format!("<key:{key}>")));
+    }
     for name in ["@me", "device:me", "room:me", "room:me:first", "room:me:second"] {
         ids.push((seed.names.get(name)?.to_owned(), format!("<{name}>")));
     }
@@ -246,7 +262,7 @@ fn hide(effect: Effect, seed: &Seed, user: &str) -> Result<Effect> {
     let mut rows: Vec<String> = all(effect.rows);
     rows.sort_unstable();
     Ok(Effect {
-        answer: hide(effect.answer),
+        answer: ordered(hide(effect.answer)),
         at_once: all(effect.at_once),
         elsewhere: all(effect.elsewhere),
         rows,

@@ -10,7 +10,7 @@ const AT_MYELIN: usize = 40;
 type Deed = fn(&mut World) -> Option<Vec<Act>>;
 
 #[rustfmt::skip]
-const DEEDS: [(usize, Deed); 38] = [
+const DEEDS: [(usize, Deed); 40] = [
     (14, talk::say), (5, talk::burst), (4, talk::edit), (4, talk::react), (6, talk::thread), (2, talk::refer),
     (7, talk::redact), (3, talk::at_once),
     (3, rooms::create), (9, rooms::join), (5, rooms::leave), (6, rooms::invite), (3, rooms::kick), (2, rooms::ban),
@@ -19,7 +19,7 @@ const DEEDS: [(usize, Deed); 38] = [
     (3, settings::typing), (8, settings::receipt), (2, settings::tag), (3, settings::account_data),
     (2, settings::ignore), (2, settings::push_rule), (3, settings::upload_keys), (2, settings::claim_keys),
     (4, settings::to_device), (3, settings::device), (3, settings::profile), (2, settings::presence),
-    (2, settings::backup),
+    (2, settings::backup), (2, settings::subscribe), (1, settings::delay),
     // Two things between two questions.
     (2, |world| pair(world, talk::burst, rooms::leave)),
     (2, |world| pair(world, talk::say, settings::receipt)),

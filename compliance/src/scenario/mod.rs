@@ -7,6 +7,7 @@ mod play;
 mod poll;
 mod questions;
 mod random;
+mod rare;
 mod rooms;
 mod routes;
 mod server_questions;

@@ -11,7 +11,7 @@ use myelin_testkit::synapse::SERVER_NAME;
 use serde_json::{Value, json};
 
 use super::step::{Act, Ask, Step};
-use super::world::{DEVICES, SERVERS, USERS, is_server};
+use super::world::{ADMIN, DEVICES, SERVERS, USERS, is_server};
 use super::{PASSWORD, poll};
 use crate::afar::Afar;
 use crate::allowed::Allowed;
@@ -119,14 +119,17 @@ impl Theatre {
         let play = self.plays.fetch_add(1, Ordering::Relaxed);
         let mut names = Names::default();
         names.set("play", play.to_string());
-        for user in USERS {
+        let (admin, _) = ADMIN.split_at(1);
+        for user in USERS.into_iter().chain([admin]) {
             let body = json!({"username": format!("{user}_of_{play}"), "password": PASSWORD,
                 "auth": {"type": "m.login.dummy"}, "inhibit_login": true});
             let answer = self.stack.main.send("POST", "/_matrix/client/v3/register", Some(&body))?;
             let answer = expect_ok(&answer, "register")?;
             names.set(&format!("@{user}"), answer["user_id"].as_str().context("no user_id")?);
         }
-        for device in DEVICES {
+        // Made in the database before anybody has asked who it is.
+        self.stack.query(&format!("UPDATE users SET admin = 1 WHERE name = '{}'", names.get(&format!("@{admin}"))?))?;
+        for device in DEVICES.into_iter().chain([ADMIN]) {
             let identifier = json!({"type": "m.id.user", "user": names.get(&format!("@{}", &device[..1]))?});
             let body = json!({"type": "m.login.password", "identifier": identifier, "password": PASSWORD});
             let answer = self.stack.main.send("POST", "/_matrix/client/v3/login", Some(&body))?;

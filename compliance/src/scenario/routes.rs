@@ -4,18 +4,19 @@
 
 use serde_json::{Map, Value, json};
 
+use super::rare;
 use super::step::Ask;
 use super::world::{DEVICES, USERS, World};
 
 /// Of a hundred questions, how many are spoiled.
 const ODD: usize = 10;
 
-type Make = fn(&mut World, &str) -> Option<Ask>;
+pub type Make = fn(&mut World, &str) -> Option<Ask>;
 
 #[rustfmt::skip]
-const ROUTES: [(usize, Make); 12] = [
+const ROUTES: [(usize, Make); 13] = [
     (6, members), (5, state), (5, event), (1, joined_rooms), (6, history), (5, relations), (3, of_the_room), (6, own), (2, users),
-    (3, lists), (3, keys), (1, server),
+    (3, lists), (3, keys), (1, server), (26, rare::any),
 ];
 
 pub fn other(world: &mut World) -> Option<Ask> {
@@ -26,7 +27,7 @@ pub fn other(world: &mut World) -> Option<Ask> {
 
 /// With one thing in it that no client would ask for on purpose.
 fn spoil(world: &mut World, mut ask: Ask) -> Ask {
-    const VALUES: [&str; 14] = [
+    const VALUES: [&str; 20] = [
         "",
         "x",
         "-1",
@@ -36,6 +37,12 @@ fn spoil(world: &mut World, mut ask: Ask) -> Ask {
         "t1-",
         "t-1-1",
         "s1_",
+        "s1",
+        "m1~2.3",
+        "t5-5_0_0_0_0_0_0_0_0_0_0_0",
+        "s999999_0_0_0_0_0_0_0_0_0_0_0",
+        "tsx",
+        "1/x",
         "true",
         "null",
         "{}",
@@ -48,7 +55,19 @@ fn spoil(world: &mut World, mut ask: Ask) -> Ask {
     let value = world.random.one(VALUES);
     if ask.body.is_some() && world.random.percent(50) {
         ask.body = Some(
-            world.random.pick(&[json!(null), json!([]), json!({}), json!({"limit": "x"})]).cloned().unwrap_or_default(),
+            world
+                .random
+                .pick(&[
+                    json!(null),
+                    json!([]),
+                    json!({}),
+                    json!({"limit": "x"}),
+                    json!({"search_categories": {"room_events": {"search_term": 5}}}),
+                    json!({"device_keys": {"x": []}}),
+                    json!({"filter": {"room_types": 5}}),
+                ])
+                .cloned()
+                .unwrap_or_default(),
         );
     } else if let Some(at) = (!ask.query.is_empty()).then(|| world.random.below(ask.query.len())) {
         value.clone_into(&mut ask.query[at].1);
@@ -67,19 +86,19 @@ fn spoil(world: &mut World, mut ask: Ask) -> Ask {
 }
 
 /// Mostly a room of which something is known.
-fn room(world: &mut World) -> Option<String> {
+pub fn room(world: &mut World) -> Option<String> {
     world.room().map(|at| world.rooms[at].name.clone())
 }
 
 /// A room and one of its events.
-fn pick(world: &mut World) -> Option<(String, String)> {
+pub fn pick(world: &mut World) -> Option<(String, String)> {
     let room = world.room()?;
     let event = world.random.pick(&world.rooms[room].events)?.clone();
     Some((world.rooms[room].name.clone(), event))
 }
 
 /// After some step.
-fn token(world: &mut World) -> String {
+pub fn token(world: &mut World) -> String {
     format!("<t{}>", world.random.below(world.number + 1))
 }
 

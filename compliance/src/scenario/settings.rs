@@ -148,8 +148,11 @@ pub fn device(world: &mut World) -> Option<Vec<Act>> {
 pub fn profile(world: &mut World) -> Option<Vec<Act>> {
     let device = world.device();
     let path = format!("v3/profile/<@{}>", &device[..1]);
-    Some(vec![if world.random.percent(60) {
+    Some(vec![if world.random.percent(50) {
         Act::new(device, "PUT", path + "/displayname", json!({"displayname": format!("Name {}", world.number)}))
+    } else if world.random.percent(30) {
+        let method = world.random.one(["PUT", "PUT", "DELETE"]);
+        Act::new(device, method, path + "/org.example.mood", json!({"org.example.mood": {"number": world.number}}))
     } else {
         Act::new(
             device,
@@ -180,4 +183,27 @@ pub fn backup(world: &mut World) -> Option<Vec<Act>> {
     let put = Act::new(device, "PUT", path, key);
     let create = Act::new(device, "POST", "v3/room_keys/version", version);
     Some(if world.random.percent(50) { vec![create, put] } else { vec![put] })
+}
+
+/// To follow a thread, by hand or because of a reply, or no more.
+pub fn subscribe(world: &mut World) -> Option<Vec<Act>> {
+    let (at, user) = world.member(Is::Joined)?;
+    let device = world.device_of(user);
+    let root = world.random.pick(&world.rooms[at].roots)?.clone();
+    let reply = world.random.pick(&world.rooms[at].messages)?.clone();
+    let body = if world.random.percent(50) { json!({}) } else { json!({"automatic": format!("<{reply}>")}) };
+    let method = world.random.one(["PUT", "PUT", "DELETE"]);
+    Some(vec![Act::new(device, method, super::rare::subscription(&world.rooms[at].name, &root), body)])
+}
+
+/// Never sent while the scenario lasts.
+pub fn delay(world: &mut World) -> Option<Vec<Act>> {
+    let (at, user) = world.member(Is::Joined)?;
+    let (device, name) = (world.device_of(user), world.fresh("delayed"));
+    let transaction = world.fresh("t");
+    let path = format!("v3/rooms/<{}>/send/m.room.message/{transaction}", world.rooms[at].name);
+    world.delayed.push(name.clone());
+    let body = json!({"msgtype": "m.text", "body": "later"});
+    let act = Act::new(device, "PUT", path + "?org.matrix.msc4140.delay=80000000", body);
+    Some(vec![act.keep(&name, "/delay_id")])
 }

@@ -50,6 +50,7 @@ pub struct Ask {
     /// As a row of the table is named, because of `allowed-differences.toml`.
     pub name: String,
     pub by: String,
+    /// Below `/_matrix/client/`, unless it begins with a slash.
     pub path: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, String)>,
@@ -91,7 +92,8 @@ impl Ask {
 
     pub fn row(&self) -> Row {
         let api = if is_server(&self.by) { "federation" } else { "client" };
-        let path = format!("/_matrix/{api}/{}", self.path);
+        let below = format!("/_matrix/{api}/{}", self.path);
+        let path = if self.path.starts_with('/') { self.path.clone() } else { below };
         let row = match &self.body {
             Some(body) => post(&self.name, &path).json(body),
             None => get(&self.name, &path),

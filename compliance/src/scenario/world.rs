@@ -9,6 +9,9 @@ use super::step::Act;
 
 pub const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
+/// An administrator, who is in no room and does nothing.
+pub const ADMIN: &str = "r1";
+
 /// A device's name begins with its user's.
 pub const DEVICES: [&str; 8] = ["a1", "a2", "b1", "b2", "c1", "d1", "e1", "e2"];
 
@@ -46,13 +49,15 @@ pub struct World {
     /// Of the step that is being made.
     pub number: usize,
     pub rooms: Vec<Room>,
+    /// Names of delayed events.
+    pub delayed: Vec<String>,
     /// Names given in this step.
     given: usize,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), number: 0, rooms: Vec::new(), given: 0 }
+        Self { random: Random::new(seed), number: 0, rooms: Vec::new(), delayed: Vec::new(), given: 0 }
     }
 
     pub fn next_step(&mut self) {

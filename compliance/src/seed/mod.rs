@@ -44,6 +44,8 @@ impl Seed {
         Self::registration_tokens(synapse).context("seed: tokens")?;
         seed.mark("nothing")?;
         seed.rooms().context("seed: rooms")?;
+        seed.names_of_all_kinds().context("seed: names")?;
+        seed.punished().context("seed: the punished")?;
         seed.invite_rules().context("seed: rules for invites")?;
         seed.mark("rooms")?;
         seed.talk().context("seed: talk")?;
@@ -87,7 +89,7 @@ impl Seed {
     /// /sync takes from it who left. Reading all of it makes Python's answers independent of what came before.
     pub fn load_history(&self, worker: &Client) -> Result<()> {
         for (name, id) in self.names.rooms() {
-            let creator = ["alice", "carol", "mallory", "bob", "emma"].iter().find(|user| {
+            let creator = ["alice", "carol", "mallory", "bob", "emma", "suspended", "taro"].iter().find(|user| {
                 let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=1000", encode(id));
                 let token = self.names.get(&format!("token:{user}")).unwrap_or_default();
                 worker.with_token(token).get(&path).is_ok_and(|answer| answer.status == 200)

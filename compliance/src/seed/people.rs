@@ -49,6 +49,40 @@ impl Seed {
         self.ask("root", "PUT", "/_synapse/admin/v2/users/<@locked>", &json!({"locked": true})).map(drop)
     }
 
+    /// Of several scripts, in a room that anybody may enter: so everybody finds them.
+    pub(super) fn names_of_all_kinds(&mut self) -> Result<()> {
+        let names = [
+            ("taro", "\u{5c71}\u{7530}\u{592a}\u{90ce}"),
+            ("somchai", "สมชาย ใจดี"),
+            ("elodie", "Élodie d’Été"),
+            ("smiley", "\u{1f600} smile_y ①"),
+            ("oneil", "O’Neil “Q”"),
+            ("cheolsu", "김철수"),
+        ];
+        self.register("taro")?;
+        self.room("taro", "names", &json!({"preset": "public_chat"}))?;
+        for (user, name) in names {
+            if user != "taro" {
+                self.register(user)?;
+                self.join("names", &[user])?;
+            }
+            self.ask(user, "PUT", &format!("v3/profile/<@{user}>/displayname"), &json!({"displayname": name}))?;
+        }
+        Ok(())
+    }
+
+    /// Two who may not do all that others may, in a room of theirs alone: what they write is seen by nobody else.
+    pub(super) fn punished(&mut self) -> Result<()> {
+        self.register("suspended")?;
+        self.register("shadow")?;
+        self.room("suspended", "punished", &json!({"preset": "public_chat", "name": "Punished"}))?;
+        self.join("punished", &["shadow"])?;
+        self.say("suspended", "punished", "first", "not punished yet")?;
+        self.say("shadow", "punished", "second", "nor am I")?;
+        self.ask("root", "PUT", "/_synapse/admin/v1/suspend/<@suspended>", &json!({"suspend": true}))?;
+        self.ask("root", "POST", "/_synapse/admin/v1/users/<@shadow>/shadow_ban", &json!({})).map(drop)
+    }
+
     /// Leaves every room and takes the messages along.
     pub(super) fn erase(&mut self, user: &str) -> Result<()> {
         let identifier = json!({"type": "m.id.user", "user": self.names.get(&format!("@{user}"))?});

@@ -2,6 +2,7 @@
 
 mod account_data;
 mod admin;
+mod askers;
 mod bad_input;
 mod capabilities;
 mod context;
@@ -33,6 +34,7 @@ mod relations;
 mod room_directory;
 mod room_keys;
 mod search;
+mod signatures;
 mod small;
 mod state;
 mod sync;
@@ -77,6 +79,7 @@ pub fn rows() -> Vec<Row> {
         room_keys::rows(),
         threepids::rows(),
         keys::rows(),
+        signatures::rows(),
         room_directory::rows(),
         register::rows(),
         delayed_events::rows(),
@@ -92,6 +95,7 @@ pub fn rows() -> Vec<Row> {
         federation::rows(),
         federation_rooms::rows(),
         federation_directory::rows(),
+        askers::rows(),
         bad_input::rows(),
         sync::rows(),
     ];

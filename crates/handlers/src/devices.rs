@@ -46,12 +46,12 @@ impl Handlers {
         {
             return Err(MatrixError::not_found("Not found"));
         }
-        self.notify_device_update(user_id, device_id).await
+        self.notify_device_update(user_id, &[device_id]).await
     }
 
     /// `notify_device_update`
-    pub(crate) async fn notify_device_update(&self, user_id: &str, device_id: &str) -> Result<()> {
-        let body = json!({ "device_ids": [device_id] });
+    pub(crate) async fn notify_device_update(&self, user_id: &str, device_ids: &[&str]) -> Result<()> {
+        let body = json!({ "device_ids": device_ids });
         self.ask_device_list_writer("notify_device_update", user_id, &body).await
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::python_text::{compact_json, repr};
+use crate::python_text::{compact_json, python_equal, repr};
 use crate::{Handlers, Result, now_ms};
 
 const LOCK: &str = "one_time_key_upload_lock";
@@ -115,7 +115,7 @@ fn matches(old: &str, new: &Value) -> bool {
         old.remove("signatures");
         new.remove("signatures");
     }
-    old == new
+    python_equal(&old, &new)
 }
 
 impl Handlers {
@@ -142,7 +142,7 @@ impl Handlers {
         if let Some((_, key_json)) = &keys.device
             && self.storage.set_e2e_device_keys(user_id, device_id, key_json, now_ms()).await?
         {
-            self.notify_device_update(user_id, device_id).await?;
+            self.notify_device_update(user_id, &[device_id]).await?;
         }
         if !keys.one_time.is_empty() {
             let upload = self.upload_one_time_keys(user_id, device_id, keys.one_time);

@@ -195,9 +195,52 @@ pub(crate) fn truthy(value: &Value) -> bool {
     }
 }
 
+/// `==`, to which numbers are equal by their value, and truth is a number.
+pub(crate) fn python_equal(one: &Value, other: &Value) -> bool {
+    let number = |value: &Value| match value {
+        Value::Bool(flag) => Some(u8::from(*flag).to_string()),
+        Value::Number(number) => {
+            let text = python_number(number);
+            // 1.0 is 1, and -0.0 is 0.
+            let whole = text.strip_suffix(".0").unwrap_or(&text);
+            Some(if whole == "-0" { "0".to_owned() } else { whole.to_owned() })
+        }
+        _ => None,
+    };
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| python_equal(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let same = |(key, value)| other.get(key).is_some_and(|other| python_equal(value, other));
+            one.len() == other.len() && one.iter().all(same)
+        }
+        _ => match (number(one), number(other)) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => one == other,
+            _ => false,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_equal() {
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        for (one, other) in
+            [("[1, {\"a\": true}]", "[1.0, {\"a\": 1}]"), ("-0.0", "0"), ("false", "0"), ("1e3", "1000")]
+        {
+            assert!(python_equal(&value(one), &value(other)), "{one} {other}");
+        }
+        for (one, other) in
+            [("[1]", "[1, 2]"), ("{\"a\": 1}", "{\"b\": 1}"), ("null", "0"), ("\"1\"", "1"), ("1.5", "1")]
+        {
+            assert!(!python_equal(&value(one), &value(other)), "{one} {other}");
+        }
+    }
 
     #[test]
     fn compact_texts() {

@@ -10,6 +10,7 @@ pub mod admin_client_config;
 mod auth_caches;
 mod cache;
 mod checks;
+pub mod cross_signing;
 pub mod delayed_events;
 mod device_lists;
 mod deviceinbox;

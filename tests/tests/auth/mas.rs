@@ -159,6 +159,7 @@ pub fn delegated_to_a_service(synapse: &Synapse) -> Result<()> {
     let locked = json!({ "user_id": "@locked:myelin.test", "is_guest": false });
     expect(&client.with_token("nodevice").get(WHOAMI)?, 200, &locked)?;
     refusals(&client)?;
+    new_cross_signing_keys(synapse, &client.with_token("inscope"))?;
 
     // Answers are kept, of tokens that are good and of those that are not; failures and dead devices are not.
     for (token, times) in [("inscope", 0), ("nonsense", 0), ("gone", 2), ("broken", 2)] {
@@ -169,6 +170,42 @@ pub fn delegated_to_a_service(synapse: &Synapse) -> Result<()> {
         ensure!(asked == times, "{token}: asked {asked} times instead of {times}");
     }
     Ok(())
+}
+
+/// There is no password to ask for: the service says, in the database, that a key may be replaced.
+fn new_cross_signing_keys(synapse: &Synapse, client: &Client) -> Result<()> {
+    const PATH: &str = "/_matrix/client/v3/keys/device_signing/upload";
+    let upload = |letter: &str| {
+        let key = letter.repeat(43);
+        let master =
+            json!({"user_id": "@plain:myelin.test", "usage": ["master"], "keys": {format!("ed25519:{key}"): key}});
+        client.send("POST", PATH, Some(&json!({ "master_key": master })))
+    };
+    let stored = |letter: &str| -> Result<()> {
+        let answer = upload(letter)?;
+        ensure!(answer.header("x-myelin") == Some("native"), "{letter} is passed on");
+        expect(&answer, 200, &json!({}))
+    };
+    let passed_on = |letter: &str| -> Result<()> {
+        ensure!(upload(letter)?.header("x-myelin") != Some("native"), "{letter} is answered");
+        Ok(())
+    };
+    let until = |time: i64| {
+        let script = synapse.folder.join("replaceable.sql");
+        std::fs::write(
+            &script,
+            format!("UPDATE e2e_cross_signing_keys SET updatable_without_uia_before_ms = {time};"),
+        )?;
+        synapse.postgres.run_script("synapse", &script, &[])
+    };
+    stored("A")?;
+    stored("A")?;
+    passed_on("B")?;
+    until(1)?;
+    passed_on("B")?;
+    until(4_102_444_800_000)?;
+    stored("B")?;
+    passed_on("C")
 }
 
 fn python_worker(synapse: &Synapse, extra: &str) -> Result<(Client, myelin_testkit::process::Service)> {

@@ -27,7 +27,7 @@ const REQUESTS: u32 = 24;
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Names of parameters and of fields: what is odd about the rest is not seen otherwise.
-const NAMES: [&str; 36] = [
+const NAMES: [&str; 42] = [
     "access_token",
     "algorithm",
     "at",
@@ -45,6 +45,7 @@ const NAMES: [&str; 36] = [
     "generic_search_term",
     "keys",
     "limit",
+    "master_key",
     "max_depth",
     "membership",
     "minimum_valid_until_ts",
@@ -59,11 +60,16 @@ const NAMES: [&str; 36] = [
     "rooms",
     "search_categories",
     "search_term",
+    "self_signing_key",
     "server_keys",
+    "signatures",
     "since",
     "to",
     "ts",
     "types",
+    "usage",
+    "user_id",
+    "user_signing_key",
 ];
 const VALUES: [&str; 24] = [
     "",

@@ -9,6 +9,7 @@ use myelin_model::MatrixError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::body;
 use crate::call::{Answer, Call, Refusal};
 
 #[derive(Deserialize)]
@@ -68,4 +69,22 @@ pub async fn upload(call: Call) -> Result<Answer, Refusal> {
     let keys = keys.ok_or(Refusal::PassOn("keys that are not as they should be"))?;
     let counts = call.app.handlers.upload_keys_for_user(&requester, keys).await?;
     counts.as_ref().map(Answer::value).ok_or(Refusal::PassOn("the device must be made"))
+}
+
+/// `POST /keys/device_signing/upload`
+pub async fn upload_signing_keys(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::default()).await?;
+    let done = call.app.handlers.upload_signing_keys_for_user(&requester, call.json_object_text()?).await?;
+    if done { Ok(Answer::value(&json!({}))) } else { Err(Refusal::PassOn("new cross-signing keys need a password")) }
+}
+
+/// `POST /keys/signatures/upload`
+pub async fn upload_signatures(call: Call) -> Result<Answer, Refusal> {
+    let requester = call.requester(AuthOptions::GUESTS).await?;
+    let signatures = body::json_object_or_deep(&call.body)?;
+    if call.body.windows(6).any(|part| part == b"\\u0000") {
+        return Err(Refusal::PassOn("NUL in signatures"));
+    }
+    let answer = call.app.handlers.upload_signatures_for_device_keys(&requester.user_id, &signatures).await?;
+    answer.as_ref().map(Answer::value).ok_or(Refusal::PassOn("signatures that are not as they should be"))
 }
