@@ -22,6 +22,7 @@ SELECT format('GRANT SELECT (event_id, event_stream_ordering, membership, room_i
 SELECT format('GRANT SELECT (content, delay, delay_id, event_type, is_processed, room_id, send_ts, state_key, user_localpart) ON delayed_events TO %I', :'role') WHERE to_regclass('delayed_events') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON deleted_pushers TO %I', :'role') WHERE to_regclass('deleted_pushers') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (destination, failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (destination, failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
 SELECT format('GRANT UPDATE (failure_ts, retry_interval, retry_last_ts) ON destinations TO %I', :'role') WHERE to_regclass('destinations') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (stream_id) ON device_federation_outbox TO %I', :'role') WHERE to_regclass('device_federation_outbox') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (device_id, message_json, stream_id, user_id) ON device_inbox TO %I', :'role') WHERE to_regclass('device_inbox') IS NOT NULL \gexec
@@ -112,6 +113,11 @@ SELECT format('GRANT SELECT (creator, is_public, room_id, room_version) ON rooms
 SELECT format('GRANT SELECT (compat_version) ON schema_compat_version TO %I', :'role') WHERE to_regclass('schema_compat_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (version) ON schema_version TO %I', :'role') WHERE to_regclass('schema_version') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (from_server, key_id, key_json, server_name, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (key_json, ts_added_ms, ts_valid_until_ms) ON server_keys_json TO %I', :'role') WHERE to_regclass('server_keys_json') IS NOT NULL \gexec
+SELECT format('GRANT SELECT (from_server, key_id, server_name, ts_added_ms, ts_valid_until_ms, verify_key) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
+SELECT format('GRANT INSERT (from_server, key_id, server_name, ts_added_ms, ts_valid_until_ms, verify_key) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
+SELECT format('GRANT UPDATE (from_server, ts_added_ms, ts_valid_until_ms, verify_key) ON server_signature_keys TO %I', :'role') WHERE to_regclass('server_signature_keys') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT INSERT (expiry_time_ms, session_id, session_type, value) ON sessions TO %I', :'role') WHERE to_regclass('sessions') IS NOT NULL \gexec
 SELECT format('GRANT SELECT (event_id, state_key) ON state_events TO %I', :'role') WHERE to_regclass('state_events') IS NOT NULL \gexec

@@ -20,7 +20,7 @@ pub enum Rule {
     /// Python sends either, by the order of a set; the later one is right. If Python's was made at once with others, the
     /// later one may not be the one that the state after the timeline has.
     State,
-    /// Numbers that depend on the moment of the request.
+    /// Numbers that depend on the moment of the request, or a text with such.
     Near,
     /// Members of a sync that a worker may remember to have sent, and what follows from them; see `chance.rs`.
     Remembered,

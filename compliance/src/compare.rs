@@ -59,6 +59,26 @@ fn text(answer: &Answer) -> Value {
     String::from_utf8_lossy(&answer.body).into_owned().into()
 }
 
+/// Texts that are equal but for the numbers in them.
+fn are_near(a: &str, b: &str, tolerance: u64) -> bool {
+    let parts = |text: &str| -> Vec<String> {
+        let mut parts: Vec<String> = Vec::new();
+        for c in text.chars() {
+            match parts.last_mut() {
+                Some(last) if last.ends_with(|last: char| last.is_ascii_digit()) == c.is_ascii_digit() => last.push(c),
+                _ => parts.push(c.to_string()),
+            }
+        }
+        parts
+    };
+    let (a, b) = (parts(a), parts(b));
+    let is_near = |(a, b): (&String, &String)| match (a.parse::<i64>(), b.parse::<i64>()) {
+        (Ok(a), Ok(b)) => a.abs_diff(b) <= tolerance,
+        _ => a == b,
+    };
+    a.len() == b.len() && a.iter().zip(&b).all(is_near)
+}
+
 struct Comparison<'a> {
     asked: Asked<'a>,
     allowed: &'a Allowed,
@@ -89,6 +109,11 @@ impl<'a> Comparison<'a> {
                 let tolerance = allowed.map_or(0, |entry| entry.tolerance);
                 let (a, b) = (a.as_i64(), b.as_i64());
                 if a.zip(b).is_none_or(|(a, b)| a.abs_diff(b) > tolerance) {
+                    self.differ(python, myelin);
+                }
+            }
+            (Some(Rule::Near), Value::String(a), Value::String(b)) => {
+                if !are_near(a, b, allowed.map_or(0, |entry| entry.tolerance)) {
                     self.differ(python, myelin);
                 }
             }

@@ -1,6 +1,6 @@
 //! Who may federate, how often, and our keys. Answers to `synapse/config/federation.py`, `key.py` and `ratelimiting.py`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use base64::Engine;
@@ -8,7 +8,9 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use crate::error::ConfigError;
+use crate::federation_client::{self, FederationClient};
 use crate::section::Section;
+use crate::worker::InstanceLocation;
 
 #[derive(Clone, Debug)]
 pub struct Federation {
@@ -20,6 +22,7 @@ pub struct Federation {
     pub allow_public_rooms: bool,
     pub rate: FederationRate,
     pub keys: Keys,
+    pub client: FederationClient,
 }
 
 /// `rc_federation`, of one server. Times are milliseconds.
@@ -69,7 +72,11 @@ pub struct OldKey {
 }
 
 /// `folder`: where the configuration lies.
-pub fn read(root: &Section<'_>, folder: &Path) -> Result<Federation, ConfigError> {
+pub fn read(
+    root: &Section<'_>,
+    folder: &Path,
+    instance_map: &BTreeMap<String, InstanceLocation>,
+) -> Result<Federation, ConfigError> {
     const OLD: &str = "restrict_public_rooms_to_local_users";
     let whitelist = root.texts("federation_domain_whitelist")?;
     Ok(Federation {
@@ -79,6 +86,7 @@ pub fn read(root: &Section<'_>, folder: &Path) -> Result<Federation, ConfigError
         allow_public_rooms: !root.flag(OLD, false) && root.flag("allow_public_rooms_over_federation", false),
         rate: read_rate(root)?,
         keys: read_keys(root, folder)?,
+        client: federation_client::read(root, instance_map)?,
     })
 }
 
@@ -137,7 +145,7 @@ fn keys(text: &str) -> Result<Vec<Key>, String> {
         if algorithm != "ed25519" {
             return Err(format!("the algorithm {algorithm} is not known"));
         }
-        let seed = decode(seed).ok_or_else(|| format!("the key {version} is not 32 bytes of base64"))?;
+        let seed = decode_key(seed).ok_or_else(|| format!("the key {version} is not 32 bytes of base64"))?;
         Ok(Key { id: format!("{algorithm}:{version}"), seed })
     };
     text.lines().filter(|line| !line.trim().is_empty()).map(key).collect()
@@ -151,7 +159,7 @@ fn old_keys(root: &Section<'_>) -> Result<Vec<OldKey>, ConfigError> {
         if !id.starts_with("ed25519:") {
             return Err(section.fault(id, "is of an unknown algorithm"));
         }
-        let public = decode(&key.required_text("key")?);
+        let public = decode_key(&key.required_text("key")?);
         old.push(OldKey {
             id: id.to_owned(),
             public: public.ok_or_else(|| key.fault("key", "is not 32 bytes of base64"))?,
@@ -161,7 +169,8 @@ fn old_keys(root: &Section<'_>) -> Result<Vec<OldKey>, ConfigError> {
     Ok(old)
 }
 
-fn decode(text: &str) -> Option<[u8; 32]> {
+/// A key in base64.
+pub(crate) fn decode_key(text: &str) -> Option<[u8; 32]> {
     const BASE64: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new()

@@ -11,6 +11,7 @@ mod directory;
 mod discovery;
 mod error;
 mod federation;
+mod federation_client;
 mod files;
 mod ip_range;
 mod listener;
@@ -34,7 +35,8 @@ pub use directory::Directory;
 pub use discovery::Discovery;
 pub use error::ConfigError;
 pub use federation::{Federation, FederationRate, Key, Keys, OldKey};
-pub use ip_range::IpRange;
+pub use federation_client::{FederationClient, FederationTls, TrustedKeyServer};
+pub use ip_range::{IpRange, is_blocked};
 pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
 pub use profile::Profile;
@@ -69,9 +71,12 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
     let files = files::read(paths)?;
     let root = files.root();
     let mut warnings = Vec::new();
+    let server = server::read(&root, &mut warnings)?;
+    let worker = worker::read(&root, &mut warnings)?;
     Ok(Config {
-        server: server::read(&root, &mut warnings)?,
-        worker: worker::read(&root, &mut warnings)?,
+        federation: federation::read(&root, files.folder(), &worker.instance_map)?,
+        server,
+        worker,
         redis: worker::read_redis(&root)?,
         databases: database::read(&root)?,
         app_services: appservice::read(&root)?,
@@ -79,7 +84,6 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigError> {
         capabilities: capabilities::read(&root)?,
         directory: directory::read(&root)?,
         discovery: discovery::read(&root)?,
-        federation: federation::read(&root, files.folder())?,
         profile: profile::read(&root)?,
         registration: registration::read(&root)?,
         voip: voip::read(&root)?,

@@ -117,7 +117,6 @@ pub fn read(root: &Section<'_>, warnings: &mut Vec<String>) -> Result<Server, Co
         warnings.push("report_stats is not set; Synapse itself requires it".to_owned());
     }
     warn_of_unused(root, warnings)?;
-    check_proxies(root)?;
     let modules =
         root.sections("modules")?.iter().map(|module| module.required_text("module")).collect::<Result<_, _>>()?;
     Ok(Server {
@@ -176,20 +175,6 @@ fn is_server_name(name: &str) -> bool {
         None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
     };
     is_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
-/// `parse_proxy_config`. They are for requests that Synapse's other processes make: of those that are made here, not
-/// even Synapse's go by these keys (tokens are introspected by the proxies of the environment).
-fn check_proxies(root: &Section<'_>) -> Result<(), ConfigError> {
-    for key in ["http_proxy", "https_proxy"] {
-        if root.get(key).is_some_and(|value| !value.is_string()) {
-            return Err(root.fault(key, "must be a string"));
-        }
-    }
-    if root.get("no_proxy_hosts").is_some_and(|value| !value.is_array()) {
-        return Err(root.fault("no_proxy_hosts", "must be a list of strings"));
-    }
-    root.texts("no_proxy_hosts").map(drop)
 }
 
 fn read_presence(root: &Section<'_>) -> Result<Presence, ConfigError> {

@@ -1,5 +1,8 @@
 //! Whether a server signed something. Answers to `synapse/crypto/keyring.py`.
 
+pub mod fetch;
+mod response;
+
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -8,7 +11,9 @@ use myelin_model::MatrixError;
 use myelin_model::signing::{ALGORITHM, BadSignature, PublicKey, SigningKey, encode_base64, verify};
 use myelin_storage::keys::ServerKey;
 
+use self::fetch::From;
 use crate::federation::authenticator::unauthorized;
+use crate::python_text::repr_text;
 use crate::{Handlers, Result};
 
 /// Public keys whose secret half is known to others (ELEMENTSEC-2025-1670).
@@ -46,7 +51,7 @@ impl Keyring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {
     Yes,
-    /// A key would have to be fetched.
+    /// Too many keys are being fetched already.
     Undecided(&'static str),
 }
 
@@ -79,7 +84,9 @@ impl Handlers {
             found.extend(stored.into_iter().map(|((_, id), key)| (id, key)));
             let valid = |id: &Arc<str>| found.get(id).is_some_and(|key| key.valid_until_ts >= minimum_valid_until_ts);
             if !missing.iter().all(valid) {
-                return Ok(Verified::Undecided("a key of the server must be fetched"));
+                let fetched = self.key_fetcher.fetch(From::Anybody, server, &missing, minimum_valid_until_ts).await;
+                let Some(fetched) = fetched else { return Ok(Verified::Undecided("too many keys are being fetched")) };
+                found.extend(fetched.iter().map(|(id, key)| (Arc::clone(id), *key)));
             }
         }
         let mut verified = false;
@@ -91,11 +98,25 @@ impl Handlers {
             }
         }
         if !verified {
-            // Synapse: it fails to name a request for keys that it never made.
-            return Err(MatrixError::internal("a request signed by ourselves with a key that is no longer valid"));
+            return Err(if missing.is_empty() {
+                // Synapse: it fails to name a request for keys that it never made.
+                MatrixError::internal("a request signed by ourselves with a key that is no longer valid")
+            } else {
+                no_key(server, &missing, minimum_valid_until_ts)
+            });
         }
         Ok(Verified::Yes)
     }
+}
+
+/// In the words of Python, which writes out the whole of `_FetchKeyRequest`.
+fn no_key(server: &str, ids: &[Arc<str>], minimum_valid_until_ts: i64) -> MatrixError {
+    let ids = ids.iter().map(|id| repr_text(id)).collect::<Vec<_>>().join(", ");
+    let request = format!(
+        "_FetchKeyRequest(server_name={}, minimum_valid_until_ts={minimum_valid_until_ts}, key_ids=[{ids}])",
+        repr_text(server)
+    );
+    unauthorized(401, format!("Failed to find any key to satisfy: {request}"))
 }
 
 /// `process_json`

@@ -102,6 +102,7 @@ pub struct Handlers {
     delayed_event_mgmt: ratelimiting::Ratelimiter,
     /// Our own keys.
     pub keyring: keyring::Keyring,
+    key_fetcher: Arc<keyring::fetch::KeyFetcher>,
     local_keys: server_keys::LocalKeys,
     marked_as_up: federation::authenticator::MarkedAsUp,
     /// `rc_federation`
@@ -121,6 +122,10 @@ pub struct Handlers {
 
 impl Handlers {
     pub fn new(config: Arc<Config>, storage: Storage, live: Reader, http: Client, commands: Commands) -> Self {
+        let keyring = keyring::Keyring::new(&config.federation.keys);
+        let federation =
+            federation::client::FederationClient::new(Arc::clone(&config), storage.clone(), commands.clone());
+        let signing = keyring.signing.first().cloned();
         let keep = u64::try_from(config.server.caches.sync_response_cache_duration).unwrap_or_default();
         Self {
             auth: auth::Auth::new(&config),
@@ -136,7 +141,8 @@ impl Handlers {
             room_key_uploads: linearizer::Linearizer::default(),
             worker_locks: linearizer::Linearizer::default(),
             http,
-            keyring: keyring::Keyring::new(&config.federation.keys),
+            keyring,
+            key_fetcher: keyring::fetch::KeyFetcher::new(federation, Arc::clone(&config), storage.clone(), signing),
             local_keys: server_keys::LocalKeys::default(),
             marked_as_up: federation::authenticator::MarkedAsUp::default(),
             federation_requests: federation::ratelimit::FederationRatelimiter::new(config.federation.rate),

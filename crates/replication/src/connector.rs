@@ -1,14 +1,17 @@
-//! Connections to other processes, over unix sockets, TCP and TLS: for HTTP replication, the fallback and the Matrix
-//! Authentication Service. Answers to `synapse/http/replicationagent.py`.
+//! Connections to other processes, over unix sockets, TCP and TLS: for HTTP replication, the fallback, the Matrix
+//! Authentication Service and other homeservers. Answers to `synapse/http/replicationagent.py` and to
+//! `BlocklistingReactorWrapper` in `synapse/http/client.py`.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -16,14 +19,18 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use myelin_config::InstanceLocation;
+use myelin_config::{InstanceLocation, IpRange, is_blocked};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower::Service;
 
+use crate::federation::servers::Servers;
+
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// An address that has not answered does not keep from trying the next for longer.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
 /// Stands before the quoted path of a unix socket, where a URL has its host; no host name begins so.
 const UNIX: &str = "unix_";
 
@@ -31,9 +38,20 @@ const UNIX: &str = "unix_";
 pub type Connector = HttpsConnector<PlainConnector>;
 
 /// What opens plain connections, or the plain part of encrypted ones.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct PlainConnector {
-    proxies: Option<Proxies>,
+    pub(crate) proxies: Option<Proxies>,
+    /// Which addresses names may lead to; without them, all.
+    pub(crate) addresses: Option<Arc<Addresses>>,
+    /// The authority of a URI is the name of a homeserver, which may be elsewhere.
+    pub(crate) servers: Option<Arc<Servers>>,
+}
+
+/// `ip_range_blacklist` and `ip_range_whitelist`.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub blocked: Vec<IpRange>,
+    pub excepted: Vec<IpRange>,
 }
 
 /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment, as Synapse's client in Rust takes them.
@@ -43,6 +61,12 @@ pub struct Proxies(Arc<Matcher>);
 impl Proxies {
     pub fn from_env() -> Self {
         Self(Arc::new(Matcher::from_env()))
+    }
+
+    /// Of http:// and of https://; `no`: names that are reached without them.
+    pub fn new(http: Option<&str>, https: Option<&str>, no: Option<&str>) -> Self {
+        let [http, https, no] = [http, https, no].map(|value| value.unwrap_or_default().to_owned());
+        Self(Arc::new(Matcher::builder().http(http).https(https).no(no).build()))
     }
 
     /// `Proxy-Authorization` of a request that the proxy itself reads; one over TLS it only conveys.
@@ -89,7 +113,7 @@ pub fn base_uri(location: &InstanceLocation) -> String {
 
 /// Certificates are verified against those of the system, which are read only if `tls` is needed.
 pub fn connector(tls: bool, versions: Versions, proxies: Option<Proxies>) -> Connector {
-    let plain = PlainConnector { proxies };
+    let plain = PlainConnector { proxies, ..PlainConnector::default() };
     let builder = if tls { HttpsConnectorBuilder::new().with_native_roots() } else { Err(io::Error::other("no TLS")) };
     let builder = match builder {
         Ok(builder) => builder,
@@ -122,21 +146,38 @@ impl Service<Uri> for PlainConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let proxy = self.proxies.as_ref().and_then(|proxies| proxies.0.intercept(&uri));
+        let this = self.clone();
         Box::pin(async move {
-            let connecting = async {
-                match proxy {
-                    Some(proxy) => connect_by(&proxy, uri).await,
-                    None => Ok(TokioIo::new(Reached { stream: connect(&uri).await?, by_proxy: false })),
-                }
+            let places = match &this.servers {
+                Some(servers) => servers.resolve(&uri).await?,
+                None => vec![uri],
             };
-            let stream = tokio::time::timeout(CONNECT_WITHIN, connecting).await;
-            stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            let mut first = io::Error::other("there is no such server");
+            for (index, place) in places.into_iter().enumerate() {
+                let reached = tokio::time::timeout(CONNECT_WITHIN, this.reach(place)).await;
+                match reached.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten() {
+                    Ok(stream) => return Ok(stream),
+                    // The first is probably what matters.
+                    Err(error) if index == 0 => first = error,
+                    Err(_) => {}
+                }
+            }
+            Err(first)
         })
     }
 }
 
-async fn connect(uri: &Uri) -> io::Result<Box<dyn Stream>> {
+impl PlainConnector {
+    async fn reach(&self, uri: Uri) -> io::Result<TokioIo<Reached>> {
+        if let Some(proxy) = self.proxies.as_ref().and_then(|proxies| proxies.0.intercept(&uri)) {
+            return connect_by(&proxy, uri).await;
+        }
+        let stream = connect(&uri, self.addresses.as_deref()).await?;
+        Ok(TokioIo::new(Reached { stream, by_proxy: false }))
+    }
+}
+
+async fn connect(uri: &Uri, addresses: Option<&Addresses>) -> io::Result<Box<dyn Stream>> {
     let host = uri.host().unwrap_or_default();
     if let Some(path) = host.strip_prefix(UNIX) {
         let path = path.replace('_', "%");
@@ -145,9 +186,37 @@ async fn connect(uri: &Uri) -> io::Result<Box<dyn Stream>> {
     }
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(default))).await?;
+    let found: Vec<_> = tokio::net::lookup_host((host, uri.port_u16().unwrap_or(default))).await?.collect();
+    let is_blocked = |found: &SocketAddr| {
+        addresses.is_some_and(|addresses| is_blocked(found.ip(), &addresses.blocked, &addresses.excepted))
+    };
+    // One is enough: whoever answers for the name is not to be trusted.
+    if let Some(blocked) = found.iter().find(|found| is_blocked(found)) {
+        return Err(io::Error::other(format!("the address {} of {host} is blocked", blocked.ip())));
+    }
+    let stream = connect_first(found).await?;
     stream.set_nodelay(true)?;
     Ok(Box::new(stream))
+}
+
+/// To the address that answers first; each has a little time before the next is tried.
+async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut addresses = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        match addresses.next() {
+            Some(address) => attempts.push(TcpStream::connect(address)),
+            None if attempts.is_empty() => return Err(error),
+            None => {}
+        }
+        let wait = if addresses.len() > 0 { NEXT_ADDRESS_AFTER } else { CONNECT_WITHIN };
+        match tokio::time::timeout(wait, attempts.next()).await {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(failed))) => error = failed,
+            Ok(None) | Err(_) => {}
+        }
+    }
 }
 
 /// A tunnel for what is encrypted; the rest is for the proxy to read.
@@ -156,13 +225,20 @@ async fn connect_by(proxy: &Intercept, uri: Uri) -> io::Result<TokioIo<Reached>>
         return Err(io::Error::other("only proxies at http:// are supported"));
     }
     if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Ok(TokioIo::new(Reached { stream: connect(proxy.uri()).await?, by_proxy: true }));
+        return Ok(TokioIo::new(Reached { stream: connect(proxy.uri(), None).await?, by_proxy: true }));
     }
-    let mut tunnel = Tunnel::new(proxy.uri().clone(), PlainConnector { proxies: None });
+    let mut tunnel = Tunnel::new(proxy.uri().clone(), PlainConnector::default());
     if let Some(authorization) = proxy.basic_auth() {
         tunnel = tunnel.with_auth(authorization.clone());
     }
     tunnel.call(uri).await.map_err(io::Error::other)
+}
+
+impl Reached {
+    /// A connection to a process that sends requests on to whom they name.
+    pub(crate) fn to_proxy(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self { stream: Box::new(stream), by_proxy: true }
+    }
 }
 
 impl Connection for Reached {

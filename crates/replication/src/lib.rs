@@ -1,8 +1,10 @@
-//! Redis and HTTP replication, and how other processes are reached. Answers to `synapse/replication/`.
+//! Redis and HTTP replication, and how other processes and other homeservers are reached. Answers to
+//! `synapse/replication/` and `synapse/http/`.
 //!
 //! Architecture invariants: `protocol` does no IO and cannot panic on input; every queue here is bounded.
 
 pub mod connector;
+pub mod federation;
 pub mod http;
 pub mod protocol;
 mod publisher;

@@ -9,7 +9,7 @@ use myelin_model::MatrixError;
 use crate::call::Answer;
 
 /// Which Synapse this answers as.
-pub const SERVER: &str = "Synapse/1.163.2";
+pub const SERVER: &str = myelin_replication::federation::USER_AGENT;
 
 /// Who answered: `native` or `fallback`. For operators and tests; clients ignore it.
 pub const ANSWERED_BY: HeaderName = HeaderName::from_static("x-myelin");

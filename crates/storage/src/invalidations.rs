@@ -78,14 +78,20 @@ impl Turn<'_> {
 
     /// The rows are committed: forgets what they name, and tells the others.
     pub async fn done(self, rows: impl IntoIterator<Item = (i64, Vec<String>)>) {
-        let mut rows: Vec<_> = rows.into_iter().collect();
+        let function = self.function;
+        let rows: Vec<_> = rows.into_iter().map(|(position, keys)| (position, function, keys)).collect();
+        self.done_of(rows).await;
+    }
+
+    /// As `done`, of several functions.
+    pub async fn done_of(self, mut rows: Vec<(i64, &'static str, Vec<String>)>) {
         rows.sort_unstable();
         rows.dedup();
-        for (position, keys) in rows {
+        for (position, function, keys) in rows {
             let texts: Vec<&str> = keys.iter().map(String::as_str).collect();
-            self.storage.registry().invalidate(self.function, Some(&texts));
+            self.storage.registry().invalidate(function, Some(&texts));
             self.storage.0.invalidations.last.fetch_max(position, Ordering::AcqRel);
-            let row = Invalidation { position, function: self.function, keys, ts: self.ts };
+            let row = Invalidation { position, function, keys, ts: self.ts };
             // Nobody tells any more: the process ends.
             let _ = self.queue.send(row).await;
         }

@@ -30,6 +30,13 @@ pub struct StoredKey {
     pub added_ts: i64,
 }
 
+/// A key as a server told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewServerKey<'a> {
+    pub id: &'a str,
+    pub key: ServerKey,
+}
+
 pub(crate) type ServerKeys = Arc<Loader<ServerKeyId, ServerKey>>;
 
 pub(crate) fn server_keys(sizes: &CacheSizes, registry: &Registry) -> ServerKeys {
@@ -117,4 +124,64 @@ impl Storage {
         };
         Ok(rows.into_iter().map(key).collect())
     }
+
+    /// `store_server_keys_response`: `keys` of `server`, as `from_server` told of them in `response`, which is canonical
+    /// JSON.
+    pub async fn store_server_keys_response(
+        &self,
+        server: &str,
+        from_server: &str,
+        now_ms: i64,
+        keys: &[NewServerKey<'_>],
+        response: &[u8],
+    ) -> Result<(), StorageError> {
+        let mut keys = keys.to_vec();
+        // In one order everywhere, so that two writers do not wait for each other.
+        keys.sort_by_key(|key| key.id);
+        let turn = self.invalidating("_get_server_keys_json", now_ms).await;
+        let name = |id: &str| serde_json::Value::from(vec![server, id]).to_string();
+        let rows: Vec<(i64, String, Vec<String>)> = sqlx::query_as(
+            "WITH given AS (
+                 SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[])
+                     AS k(key_id, valid_until, verify_key, name)
+             ), keys AS (
+                 INSERT INTO server_signature_keys
+                     (server_name, key_id, from_server, ts_added_ms, ts_valid_until_ms, verify_key)
+                 SELECT $5, key_id, $6, $7, valid_until, verify_key FROM given
+                 ON CONFLICT (server_name, key_id) DO UPDATE
+                     SET from_server = excluded.from_server, ts_added_ms = excluded.ts_added_ms,
+                         ts_valid_until_ms = excluded.ts_valid_until_ms, verify_key = excluded.verify_key
+             ), responses AS (
+                 INSERT INTO server_keys_json
+                     (server_name, key_id, from_server, ts_added_ms, ts_valid_until_ms, key_json)
+                 SELECT $5, key_id, $6, $7, valid_until, $8 FROM given
+                 ON CONFLICT (server_name, key_id, from_server) DO UPDATE
+                     SET ts_added_ms = excluded.ts_added_ms, ts_valid_until_ms = excluded.ts_valid_until_ms,
+                         key_json = excluded.key_json
+             ), stale AS (
+                 SELECT '_get_server_keys_json' AS cache_func, ARRAY[name] AS keys FROM given
+                 UNION ALL SELECT 'get_server_key_json_for_remote', ARRAY[$5, key_id] FROM given)
+             INSERT INTO cache_invalidation_stream_by_instance
+                 (stream_id, instance_name, cache_func, keys, invalidation_ts)
+             SELECT nextval('cache_invalidation_stream_seq'), $9, cache_func, keys, $7 FROM stale
+             RETURNING stream_id, cache_func, keys",
+        )
+        .bind(keys.iter().map(|key| key.id).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.key.valid_until_ts).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| &key.key.key[..]).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| name(key.id)).collect::<Vec<_>>())
+        .bind(server)
+        .bind(from_server)
+        .bind(now_ms)
+        .bind(response)
+        .bind(turn.instance())
+        .fetch_all(self.pool())
+        .await?;
+        let function = |name: &str| if name.starts_with('_') { "_get_server_keys_json" } else { FOR_REMOTE };
+        turn.done_of(rows.into_iter().map(|(position, name, keys)| (position, function(&name), keys)).collect()).await;
+        Ok(())
+    }
 }
+
+/// Cached elsewhere, not here.
+const FOR_REMOTE: &str = "get_server_key_json_for_remote";

@@ -9,7 +9,7 @@ use crate::room_caches::by_key;
 use crate::{CacheSizes, Loader, Storage, StorageError};
 
 /// `DestinationRetryTimings`: milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetryTimings {
     /// When it first failed.
     pub failure_ts: Option<i64>,
@@ -34,12 +34,27 @@ impl Storage {
         Ok(found.flatten())
     }
 
-    /// `set_destination_retry_timings` of a server that is there again, at a time in milliseconds.
-    pub async fn reset_destination_retry_timings(&self, destination: &str, now_ms: i64) -> Result<(), StorageError> {
+    /// `set_destination_retry_timings`, at a time in milliseconds; all 0 of a server that is there again. What another
+    /// process found out later stays.
+    pub async fn set_destination_retry_timings(
+        &self,
+        destination: &str,
+        timings: RetryTimings,
+        now_ms: i64,
+    ) -> Result<(), StorageError> {
         sqlx::query(
-            "UPDATE destinations SET failure_ts = NULL, retry_last_ts = 0, retry_interval = 0 WHERE destination = $1",
+            "INSERT INTO destinations AS known (destination, failure_ts, retry_last_ts, retry_interval)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (destination) DO UPDATE
+                 SET failure_ts = excluded.failure_ts, retry_last_ts = excluded.retry_last_ts,
+                     retry_interval = excluded.retry_interval
+             WHERE excluded.retry_interval = 0 OR excluded.retry_last_ts = 0 OR known.retry_interval IS NULL
+                 OR known.retry_interval < excluded.retry_interval OR known.retry_last_ts < excluded.retry_last_ts",
         )
         .bind(destination)
+        .bind(timings.failure_ts)
+        .bind(timings.retry_last_ts)
+        .bind(timings.retry_interval)
         .execute(self.pool())
         .await?;
         self.invalidate_and_tell("get_destination_retry_timings", &[destination], now_ms).await

@@ -1,6 +1,8 @@
-//! Tokens of every kind: whom they stand for, and what they are refused with. Answers to `synapse/api/auth/`.
+//! Tokens of every kind, and signatures of servers: whom they stand for, and what they are refused with. Answers to
+//! `synapse/api/auth/` and `synapse/crypto/keyring.py`.
 
 mod mas;
+mod servers;
 
 use std::path::Path;
 
@@ -15,13 +17,14 @@ const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 const VERSIONS: &str = "/_matrix/client/versions";
 const SYNC: &str = "/_matrix/client/v3/sync?timeout=0";
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     ("accounts", accounts),
     ("expired accounts", expired_accounts),
     ("the limit of active users", limit_of_active_users),
     ("trial days", trial_days),
     ("a disabled server", disabled_server),
     ("delegated to a service", mas::delegated_to_a_service),
+    ("keys of other servers", servers::keys_of_other_servers),
 ];
 
 #[test]

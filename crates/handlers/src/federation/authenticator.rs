@@ -7,6 +7,7 @@ use myelin_model::MatrixError;
 use myelin_model::identifiers::is_valid_server_name;
 use myelin_model::signing::SignedRequest;
 use myelin_replication::Command;
+use myelin_storage::transactions::RetryTimings;
 use serde_json::{Map, Value};
 
 use crate::keyring::Verified;
@@ -188,7 +189,7 @@ impl Handlers {
         let (marked, origin) = (self.marked_as_up.clone(), Arc::clone(origin));
         tokio::spawn(async move {
             tracing::info!("marking {origin} as up");
-            match storage.reset_destination_retry_timings(&origin, now_ms()).await {
+            match storage.set_destination_retry_timings(&origin, RetryTimings::default(), now_ms()).await {
                 Ok(()) => commands.send(&Command::RemoteServerUp { server: origin.to_string() }),
                 Err(error) => tracing::error!("cannot mark {origin} as up: {error}"),
             }

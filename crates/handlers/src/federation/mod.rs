@@ -1,6 +1,7 @@
 //! What other servers ask. Answers to `synapse/federation/`.
 
 pub mod authenticator;
+pub mod client;
 mod keys;
 pub mod notary;
 pub mod ratelimit;

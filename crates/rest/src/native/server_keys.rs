@@ -51,5 +51,5 @@ async fn answer(call: &Call, query: &KeyQuery) -> Result<Answer, Refusal> {
         return Err(Refusal::PassOn("there is no signing key in the configuration"));
     }
     let keys = handlers.query_server_keys(query).await?;
-    keys.map(Answer::json).ok_or(Refusal::PassOn("keys of another server must be fetched"))
+    keys.map(Answer::json).ok_or(Refusal::PassOn("too many keys are being fetched"))
 }

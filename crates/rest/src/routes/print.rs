@@ -77,7 +77,7 @@ fn markdown() -> String {
          Myelin is asked.\nThe header `X-Myelin: native|fallback` and the metric \
          `myelin_requests_total{servlet,answered_by}` say it of each request.\n\n\
          Also on Myelin's routes the fallback answers what is not native: rooms whose state is still being fetched \
-         (fast joins),\nwhat other servers or application services must be asked for, requests signed with a key that is not in the database yet, keys of servers that must be fetched, cross-signing keys that need a password, keys of users whom an application service or another server must be asked about (keys/query and keys/claim; MSC3983, MSC3984), the experimental feature MSC2815 (redacted content), writes whose body is not as it should be (where Synapse's answer is an exception's or a library's), bodies of writes and of other servers that are nested deeper than 128 levels, receipts in read_markers, devices that must be made and, with `modules:`, the routes whose answers a module can change. \
+         (fast joins),\nwhat other servers or application services must be asked for, cross-signing keys that need a password, keys of users whom an application service or another server must be asked about (keys/query and keys/claim; MSC3983, MSC3984), the experimental feature MSC2815 (redacted content), writes whose body is not as it should be (where Synapse's answer is an exception's or a library's), bodies of writes and of other servers that are nested deeper than 128 levels, receipts in read_markers, devices that must be made and, with `modules:`, the routes whose answers a module can change. \
          Without a fallback these are 404 `M_UNRECOGNIZED`.\n\n\
          | Methods | Path | Servlet | Answered by |\n|---|---|---|---|\n",
     );
