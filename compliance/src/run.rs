@@ -51,8 +51,9 @@ fn run(wanted: &str) -> Result<usize> {
     let polls = long_poll::CASES.iter().filter(|case| is_wanted(case.name, wanted)).collect::<Vec<_>>();
     let writes = effects::cases().into_iter().filter(|case| is_wanted(&case.name, wanted)).collect::<Vec<_>>();
     let nothing = rows.is_empty() && polls.is_empty() && writes.is_empty();
-    let alone = [long_poll::COME_ONLINE, long_poll::OLD_EVENTS, effects::CLAIMS];
-    if nothing && !alone.iter().any(|name| is_wanted(name, wanted)) {
+    let checks: Vec<_> = effects::CHECKS.into_iter().filter(|(name, _)| is_wanted(name, wanted)).collect();
+    let alone = [long_poll::COME_ONLINE, long_poll::OLD_EVENTS];
+    if nothing && checks.is_empty() && !alone.iter().any(|name| is_wanted(name, wanted)) {
         return Ok(0);
     }
     let start = Instant::now();
@@ -90,9 +91,9 @@ fn run(wanted: &str) -> Result<usize> {
         failed += usize::from(!twin.report(long_poll::COME_ONLINE, outcome));
     }
     failed += twin.writes(&writes)?;
-    if is_wanted(effects::CLAIMS, wanted) {
-        let outcome = effects::claims(&twin.stack, &mut twin.seed);
-        failed += usize::from(!twin.report(effects::CLAIMS, outcome));
+    for (name, check) in checks {
+        let outcome = check(&twin.stack, &mut twin.seed);
+        failed += usize::from(!twin.report(name, outcome));
     }
     for (area, tally) in &twin.tally {
         println!("{area:<14} {:>4} passed {:>4} failed {:>4} passed on", tally.passed, tally.failed, tally.passed_on);

@@ -47,7 +47,8 @@ rc_registration_token_validity: {per_second: 10000, burst_count: 10000}
 rc_delayed_event_mgmt: {per_second: 10000, burst_count: 10000}
 rc_federation: {sleep_limit: 1000000, concurrent: 1000}
 federation: {client_timeout: 2s, max_short_retries: 0}
-federation_domain_whitelist: [myelin.test, other.test, third.test, left.test, banned.test, acl.test, expired.test, unknown.test]
+federation_domain_whitelist: [myelin.test, other.test, third.test, left.test, banned.test, acl.test, expired.test, unknown.test,
+  rotated.test, back1.test, back2.test]
 password_config: {policy: {enabled: true, minimum_length: 8, require_digit: false}}
 ";
 

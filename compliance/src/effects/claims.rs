@@ -10,7 +10,6 @@ use crate::seed::Seed;
 use crate::sign::Signing;
 use crate::stack::{Stack, expect_ok};
 
-pub const CLAIMS: &str = "effects/claims at once";
 const KEYS: usize = 150;
 const CLAIMANTS: usize = 200;
 const AT_ONCE: usize = 20;

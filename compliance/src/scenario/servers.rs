@@ -19,7 +19,7 @@ const ERASE_AT: usize = 30;
 #[rustfmt::skip]
 const DEEDS: [(usize, Deed); 28] = [
     (10, talk::say), (2, talk::burst), (2, talk::edit), (6, talk::redact), (2, talk::at_once),
-    (2, rooms::create), (4, rooms::join), (3, rooms::leave), (2, rooms::invite), (1, rooms::kick), (1, rooms::ban),
+    (2, create), (4, rooms::join), (3, rooms::leave), (2, rooms::invite), (1, rooms::kick), (1, rooms::ban),
     (8, rooms::state), (2, rooms::power), (1, rooms::upgrade), (2, rooms::alias),
     (2, settings::profile), (2, settings::upload_keys), (1, settings::device),
     (14, join), (10, say), (5, redact), (5, fork), (4, leave), (4, topic), (4, invite), (5, throw_out), (6, acl),
@@ -34,16 +34,25 @@ pub fn generate(seed: u64, steps: usize) -> Vec<Step> {
 fn step(world: &mut World) -> Step {
     world.next_step();
     let deed: Deed = match world.number {
-        1 | 4 => rooms::create,
+        1 | 4 => create,
         2 => rooms::join,
         3 | 5 | 6 => join,
         ERASE_AT => erase,
         _ => world.random.weighted(&DEEDS),
     };
     let at_once = std::ptr::fn_addr_eq(deed, talk::at_once as Deed);
-    let acts = deed(world).or_else(|| join(world)).or_else(|| rooms::create(world)).unwrap_or_default();
+    let acts = deed(world).or_else(|| join(world)).or_else(|| create(world)).unwrap_or_default();
     let asks = (0..ASKS).filter_map(|_| server_questions::ask(world)).collect();
     Step { number: world.number, at_once, poll: None, acts, asks }
+}
+
+/// Mostly for everybody.
+fn create(world: &mut World) -> Option<Vec<Act>> {
+    let mut acts = rooms::create(world)?;
+    if world.random.percent(80) {
+        acts.first_mut()?.body["preset"] = "public_chat".into();
+    }
+    Some(acts)
 }
 
 fn joined(world: &mut World) -> Option<(usize, &'static str)> {
@@ -168,7 +177,7 @@ pub fn find(world: &mut World) -> Option<Vec<Act>> {
         let path = format!("v3/directory/list/room/<{name}>");
         return Some(vec![Act::new(device, "PUT", path, json!({ "visibility": visibility }))]);
     }
-    let mut acts = rooms::create(world)?;
+    let mut acts = create(world)?;
     let create = acts.first_mut()?;
     create.body["creation_content"] = json!({"type": "m.space"});
     let owner = create.by.clone();

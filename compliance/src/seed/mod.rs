@@ -9,7 +9,7 @@ mod people;
 pub mod remote;
 mod remote_spaces;
 mod rooms;
-mod servers;
+pub mod servers;
 mod spaces;
 mod talk;
 

@@ -1,5 +1,7 @@
 //! Other servers, of which nothing exists but their keys.
 
+use std::fmt::Write;
+
 use anyhow::Result;
 use myelin_model::signing::encode_base64;
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
@@ -9,9 +11,11 @@ use super::Seed;
 use crate::sign::key;
 
 const DAY: i64 = 86_400_000;
+/// Servers that could not be reached a while ago.
+pub const RETURNING: [&str; 2] = ["back1.test", "back2.test"];
 
 impl Seed {
-    /// Their keys were fetched yesterday, that of `other.test` for three days in all; that of `expired.test` was good until an hour ago. `unknown.test` signs, but
+    /// Their keys were fetched yesterday, that of `other.test` for three days in all; that of `expired.test`, and the first of `rotated.test`, was good until an hour ago. `unknown.test` signs, but
     /// nobody knows its key.
     pub(super) fn servers(&mut self, synapse: &Synapse) -> Result<()> {
         let own = std::fs::read_to_string(synapse.folder.join("signing.key"))?;
@@ -25,6 +29,9 @@ impl Seed {
             ("banned.test", Some(now + DAY)),
             ("acl.test", Some(now + DAY)),
             ("stranger.test", Some(now + DAY)),
+            ("rotated.test", Some(now + DAY)),
+            (RETURNING[0], Some(now + DAY)),
+            (RETURNING[1], Some(now + DAY)),
             ("expired.test", Some(now - DAY / 24)),
             ("unknown.test", None),
         ] {
@@ -32,16 +39,25 @@ impl Seed {
             seed[..server.len()].copy_from_slice(server.as_bytes());
             self.names.set(&format!("key:{server}"), format!("ed25519 a_{} {}", &server[..3], encode_base64(&seed)));
             if let Some(valid_until) = valid_until {
-                sql += &self.stored_key(server, now - DAY, valid_until)?;
+                sql += &self.stored_key(server, server, now - DAY, valid_until)?;
             }
         }
+        // The key that it had before.
+        self.names.set("key:before rotated.test", format!("ed25519 b_rot {}", encode_base64(&[b'b'; 32])));
+        sql += &self.stored_key("rotated.test", "before rotated.test", now - DAY, now - DAY / 24)?;
+        for server in RETURNING {
+            let columns = "destination, retry_last_ts, retry_interval, failure_ts";
+            let at = now - 1000;
+            writeln!(sql, "INSERT INTO destinations ({columns}) VALUES ('{server}', {at}, 60000, {at});")?;
+        }
+        self.names.set("in an hour", (now + DAY / 24).to_string());
         let script = synapse.folder.join("servers.sql");
         std::fs::write(&script, sql)?;
         synapse.postgres.run_script("synapse", &script, &[])
     }
 
-    fn stored_key(&self, server: &str, added: i64, valid_until: i64) -> Result<String> {
-        let key = key(&self.names, server)?;
+    fn stored_key(&self, server: &str, whose: &str, added: i64, valid_until: i64) -> Result<String> {
+        let key = key(&self.names, whose)?;
         let id = key.id().to_owned();
         let mut object = json!({"server_name": server, "valid_until_ts": valid_until, "old_verify_keys": {},
             "verify_keys": {&id: {"key": encode_base64(&key.public())}}});

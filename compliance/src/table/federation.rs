@@ -76,6 +76,22 @@ fn signatures() -> Vec<Row> {
         lie("signed, a key that nobody has, without id", Signing { key_id: text("ed25519"), ..by_other() }, 401),
         lie("signed, a key that nobody has any more", Signing::by("expired.test"), 401),
         lie("signed, a key that nobody has, nor the server", Signing::by("unknown.test"), 401),
+        profile("a key after another").signed("rotated.test").has("/displayname"),
+        lie(
+            "sent to another server, and again to us",
+            Signing { destination: "third.test".to_owned(), sent_destination: text("third.test"), ..by_other() },
+            401,
+        ),
+        lie(
+            "another query",
+            Signing { uri: text(&format!("{PROFILE}?user_id=%40bob%3Amyelin.test")), ..by_other() },
+            401,
+        ),
+        lie(
+            "the same query in other letters",
+            Signing { uri: text(&format!("{PROFILE}?user_id=@alice:myelin.test")), ..by_other() },
+            401,
+        ),
         lie("not on the whitelist", Signing::by("stranger.test"), 403),
     ]
 }
@@ -236,6 +252,14 @@ fn notary() -> Vec<Row> {
         query("of an unknown server", "elsewhere.test").has("/server_keys"),
         query("of ourselves", "myelin.test").has("/server_keys"),
         query("a key", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "5").has("/server_keys/0"),
+        query("a time that it has", "third.test/ed25519%3Aa_thi")
+            .query("minimum_valid_until_ts", "<in an hour>")
+            .has("/server_keys/0"),
+        all("times that they have", json!({"other.test": {"ed25519:a_oth": {"minimum_valid_until_ts": 5}}}))
+            .has("/server_keys/0"),
+        post("federation/notary, a time in an hour", "/_matrix/key/v2/query")
+            .body(br#"{"server_keys": {"third.test": {"ed25519:a_thi": {"minimum_valid_until_ts": <in an hour>}}}}"#)
+            .has("/server_keys/0"),
         query("a bad time", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "x").status(400),
         query("an expired key", "expired.test").has("/server_keys/0"),
         query("a key that cannot be fetched", "expired.test/ed25519%3Aa_exp").has("/server_keys/0"),

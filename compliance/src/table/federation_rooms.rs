@@ -169,6 +169,9 @@ fn odd() -> Vec<Row> {
         bare("limit 0", "backfill").query("v", "<fed shared:end>").query("limit", "0").status(400),
         bare("limit -1", "backfill").query("v", "<fed shared:end>").query("limit", "-1").status(400),
         bare("limit x", "backfill").query("v", "<fed shared:end>").query("limit", "x").status(400),
+        bare("limit beyond all numbers", "backfill")
+            .query("v", "<fed shared:end>")
+            .query("limit", "99999999999999999999"),
         bare("no versions", "backfill").query("limit", "5").status(500),
         bare("a version not in ASCII", "backfill").query("v", "é").query("limit", "5").status(500),
         bare("unknown version", "backfill").query("v", "$x").query("limit", "5"),
@@ -176,6 +179,7 @@ fn odd() -> Vec<Row> {
         odd_missing("nothing", json!({})),
         odd_missing("limit -1", json!({"latest_events": ["<fed shared:end>"], "limit": -1})),
         odd_missing("limit 0", json!({"latest_events": ["<fed shared:end>"], "limit": 0})),
+        odd_missing("a million", json!({"latest_events": ["<fed shared:end>"], "limit": 1_000_000})),
         odd_missing("unknown", json!({"latest_events": ["$x"], "earliest_events": ["$y"]})),
         odd_missing("of another room", json!({"latest_events": ["<fed world:end>"]})),
         odd_missing(

@@ -100,6 +100,41 @@ async fn what_is_not_native_is_passed_on_untouched() {
     assert_eq!(headers.get_all("x-custom").iter().count(), 2);
 }
 
+/// What other servers write is not for a worker like this one: their signatures must still hold where it arrives.
+#[tokio::test]
+async fn writes_of_other_servers_are_passed_on_byte_for_byte() {
+    let worker = worker(&upstream(echo).await);
+    let signature = "X-Matrix origin=\"a.b\" ,  key=ed25519:1,sig=\"x/+=\",destination=\"test.example\"";
+    let body = "{ \"b\":1.0e3 ,\n \"b\": \"\u{e4}\\u00e4\", \"a\":[ ] }\r\n";
+    for (method, path) in [
+        ("PUT", "v1/send/%2Ftxn;1/"),
+        ("GET", "v1/make_join/%21a%3Ab/@x:y?ver=10;ver=%31&flag"),
+        ("GET", "v1/make_leave/!a:b/%40x%3Ay"),
+        ("GET", "v1/make_knock/!a:b/%40x%3Ay?ver=7"),
+        ("PUT", "v1/send_join/%21a%3ab/%24e"),
+        ("PUT", "v2/send_join/!a:b/$e?omit_members=true"),
+        ("PUT", "v1/send_leave/!a:b/$e"),
+        ("PUT", "v2/send_leave/!a:b/$e"),
+        ("PUT", "v1/send_knock/!a:b/$e"),
+        ("PUT", "v1/invite/!a:b/$e"),
+        ("PUT", "v2/invite/!a:b/$e"),
+        ("PUT", "v1/exchange_third_party_invite/!a:b"),
+        ("POST", "v1/3pid/onbind"),
+        ("POST", "unstable/user/keys/claim"),
+        ("GET", "v1/media/download/%61?timeout_ms=1"),
+    ] {
+        let path = format!("/_matrix/federation/{path}");
+        let body = if method == "GET" { "" } else { body };
+        let request = Request::builder().method(method).uri(&path).header("authorization", signature);
+        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        let (status, headers, answer) = send(&worker, request).await;
+        assert_eq!((status.as_u16(), &headers["x-myelin"]), (418, &"fallback".parse().unwrap()), "{path}");
+        assert!(answer.starts_with(&format!("{method} {path}\n")), "{answer}");
+        assert!(answer.contains(&format!("\"authorization\": {signature:?}")), "{answer}");
+        assert!(answer.ends_with(&format!("}}\n{body}")), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn both_directions_are_streamed() {
     let worker = worker(
@@ -128,14 +163,14 @@ async fn both_directions_are_streamed() {
 #[tokio::test]
 async fn a_missing_fallback_is_a_502_and_a_loop_ends() {
     let dead = worker("myelin: {fallback: 'unix:/nonexistent/socket'}\n");
-    let (status, _, body) = send(&dead, request("GET", "/_matrix/client/v3/events")).await;
+    let (status, _, body) = send(&dead, request("GET", "/_matrix/federation/v1/make_join/r/u")).await;
     assert_eq!((status.as_u16(), body.contains("\"errcode\":\"M_UNKNOWN\"")), (502, true), "{body}");
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let looping = worker(&format!("myelin: {{fallback: 'http://{}'}}\n", listener.local_addr().unwrap()));
     let served = looping.clone();
     tokio::spawn(async move { axum::serve(listener, served).await });
-    let (status, ..) = send(&looping, request("GET", "/_matrix/client/v3/events")).await;
+    let (status, ..) = send(&looping, request("GET", "/_matrix/federation/v1/make_join/r/u")).await;
     assert_eq!(status, 502);
 }
 
@@ -181,7 +216,7 @@ async fn without_a_fallback_synapses_own_refusals() {
     for (method, uri, status, expected) in [
         ("GET", "/_matrix/client/v9/sync", 404, unrecognized),
         ("PUT", "/_matrix/client/v3/sync", 405, unrecognized),
-        ("GET", "/_matrix/client/v3/events", 404, unrecognized),
+        ("GET", "/_matrix/federation/v1/make_join/r/u", 404, unrecognized),
         ("BREW", "/_matrix/client/v3/sync", 405, unrecognized),
         ("GET", "/.well-known/matrix/server", 404, "404. Is anything ever truly *well* known?\n"),
         ("GET", "/.well-known/matrix/client", 200, "{\"m.homeserver\":{\"base_url\":\"https://test.example/\"}}"),

@@ -1,9 +1,11 @@
 //! What other servers ask of a room: walks cost the same however long they are, and what is warm costs only what
 //! nobody asked for before. Requests are signed with the server's own key, whose server is in the room.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
-use myelin_testkit::http::Client;
+use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::free_port;
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
 use serde_json::{Value, json};
@@ -17,6 +19,10 @@ const WALK: u64 = 1;
 const COLD_WALK: u64 = 12;
 /// An event, its redactions and its state group.
 const STATE: u64 = 3;
+/// Of a space and of all that is in it: who is there, what is known of them, their state, and its events.
+const HIERARCHY: u64 = 10;
+const CHILDREN: [usize; 2] = [2, 12];
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Server {
     myelin: Client,
@@ -25,6 +31,10 @@ struct Server {
 
 impl Server {
     fn ask(&self, path: &str, content: Option<&Value>) -> Result<Value> {
+        self.answer(path, content)?.ok()
+    }
+
+    fn answer(&self, path: &str, content: Option<&Value>) -> Result<Answer> {
         let method = if content.is_some() { "POST" } else { "GET" };
         let request = SignedRequest {
             method,
@@ -39,7 +49,7 @@ impl Server {
         let body = content.map(|content| content.to_string().into_bytes());
         let answer = self.myelin.send_bytes(method, path, &headers, body)?;
         ensure!(answer.header("x-myelin") == Some("native"), "the fallback answered {path}");
-        answer.ok()
+        Ok(answer)
     }
 
     /// How many events are in the answer.
@@ -80,5 +90,36 @@ pub fn other_servers(synapse: &Synapse) -> Result<()> {
     ensure!(found == 20, "{found} missing events");
     let event = format!("{F}/event/{last}");
     counted.costs("an event, warm", 0, || server.ask(&event, None))?;
+    let auth = |event: &str| server.ask(&format!("{F}/event_auth/{room_id}/{event}"), None);
+    auth(first)?;
+    counted.costs("what entitled an event of a warm room", 0, || auth(last))?;
+    let list = || server.answer(&format!("{F}/publicRooms"), None);
+    let refused = counted.costs("the list of rooms, which is not for other servers by default", 0, list)?;
+    ensure!(refused.status == 403 && refused.json()?["errcode"] == "M_FORBIDDEN", "{}", refused.status);
+    for children in CHILDREN {
+        let space = space(&owner, children)?;
+        // Statistics say that it is one, a moment later.
+        let known =
+            format!("SELECT count(*) FROM room_stats_state WHERE room_id = '{space}' AND room_type = 'm.space'");
+        let start = Instant::now();
+        while synapse.postgres.query("synapse", &known)? != "1" {
+            ensure!(start.elapsed() < PATIENCE, "the space has no statistics");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let path = format!("{F}/hierarchy/{space}");
+        let found = counted.costs(&format!("a space of {children}"), HIERARCHY, || server.ask(&path, None))?;
+        ensure!(found["children"].as_array().is_some_and(|found| found.len() == children), "not all: {found}");
+    }
     Ok(())
+}
+
+fn space(owner: &User, children: usize) -> Result<String> {
+    let made = owner.send("POST", "createRoom", &json!({"creation_content": {"type": "m.space"}}))?;
+    let space = made["room_id"].as_str().context("no room_id")?.to_owned();
+    for number in 0..children {
+        let child = owner.create_room(&format!("child {number}"))?;
+        let path = format!("rooms/{space}/state/m.space.child/{child}");
+        owner.send("PUT", &path, &json!({"via": [SERVER_NAME]}))?;
+    }
+    Ok(space)
 }
