@@ -27,6 +27,11 @@ const step = async (what, promise) => {
     note(what, false, error);
   }
 };
+// Of what is in a thread the SDK does not find its own echo when /sync is faster than the answer to the request: its
+// `Room.updatePendingEvent` looks in the room's timeline alone, and throws. It is sent all the same, which `until` shows.
+const threaded = (promise) => promise.catch((error) => {
+  if (!error.message.includes("not a local echo")) throw error;
+});
 const until = async (what, condition) => {
   const deadline = Date.now() + PATIENCE;
   let holds = false;
@@ -134,10 +139,12 @@ await until("carol reads it", () => has(carol, room, "for three"));
 const root = await step("send what has a thread", alice.sendTextMessage(room, "root"));
 await until("bob reads it", () => has(bob, room, "root"));
 const relate = (relation) => ({ "m.relates_to": { event_id: root.event_id, ...relation } });
-await step("reply in a thread", bob.sendMessage(room, { msgtype: "m.text", body: "in the thread", ...relate({ rel_type: "m.thread" }) }));
+const reply = { msgtype: "m.text", body: "in the thread", ...relate({ rel_type: "m.thread" }) };
+await step("reply in a thread", threaded(bob.sendMessage(room, reply)));
 await until("alice has the thread", () => alice.getRoom(room).getThread(root.event_id)?.length === 1);
 const edited = { "m.new_content": { msgtype: "m.text", body: "rooted" } };
-await step("edit", alice.sendMessage(room, { msgtype: "m.text", body: "* rooted", ...edited, ...relate({ rel_type: "m.replace" }) }));
+const edit = { msgtype: "m.text", body: "* rooted", ...edited, ...relate({ rel_type: "m.replace" }) };
+await step("edit", threaded(alice.sendMessage(room, edit)));
 await until("bob sees the edit", () => body_of(bob.getRoom(room).findEventById(root.event_id)) === "rooted");
 const reaction = await step("react", bob.sendEvent(room, "m.reaction", relate({ rel_type: "m.annotation", key: "x" })));
 await step("redact", bob.redactEvent(room, reaction.event_id));
