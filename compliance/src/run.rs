@@ -17,7 +17,7 @@ use crate::effects;
 use crate::long_poll;
 use crate::row::{By, Row};
 use crate::seed::Seed;
-use crate::stack::Stack;
+use crate::stack::{Stack, end_with_signals};
 use crate::table;
 
 /// How often a row is asked again while Python's own answer changes (presence times out, for example).
@@ -58,6 +58,7 @@ fn run(wanted: &str) -> Result<usize> {
     }
     let start = Instant::now();
     let folder = Folder::new("twin")?;
+    end_with_signals()?;
     let (stack, seed) = Stack::start(folder.path(), "", &[], Seed::make)?;
     seed.load_history(&stack.python).context("loading the history into Python's cache")?;
     println!("started and seeded in {:.1} s", start.elapsed().as_secs_f32());

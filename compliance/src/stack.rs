@@ -63,6 +63,15 @@ pub struct Stack {
     pub synapse: Synapse,
 }
 
+/// A signal ends whatever was started: nothing is dropped in order then. Once in a process.
+pub fn end_with_signals() -> Result<()> {
+    let ended = || {
+        process::end_all();
+        std::process::exit(1);
+    };
+    ctrlc::set_handler(ended).context("cannot catch signals")
+}
+
 impl Stack {
     /// Starts it all; `fill` fills the server while the workers start and follow.
     pub fn start(
@@ -71,12 +80,6 @@ impl Stack {
         topology: Topology<'_>,
         fill: impl FnOnce(&Synapse) -> Result<Seed>,
     ) -> Result<(Self, Seed)> {
-        // Nothing is dropped in order when a signal ends the run.
-        let ended = || {
-            process::end_all();
-            std::process::exit(1);
-        };
-        ctrlc::set_handler(ended).context("cannot catch signals")?;
         let registration = folder.join("bridge.yaml");
         std::fs::write(&registration, registration_yaml())?;
         let settings = format!("{SETTINGS}{extra}app_service_config_files: ['{}']\n", registration.display());

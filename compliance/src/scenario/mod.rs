@@ -28,7 +28,7 @@ use myelin_testkit::folder::Folder;
 use myelin_testkit::writers;
 
 use crate::seed::Seed;
-use crate::stack::Stack;
+use crate::stack::{Stack, end_with_signals};
 use play::{Tally, Theatre};
 use step::Step;
 
@@ -63,10 +63,10 @@ const FIXED_OF_SERVERS: Range<u64> = 1..2;
 const FRESH: u64 = 20;
 
 /// Plays the kept scenarios, some fixed seeds and some fresh ones. `MYELIN_SCENARIO_SEEDS=1..300` (or `7`, and `s7` of
-/// those with other servers) plays these seeds instead, with `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE` plays one file of steps, and both do so
-/// with two event persisters and other stream writers beside the main process if `MYELIN_SCENARIO_WRITERS` is set;
-/// `MYELIN_SCENARIO_FRESH=300` begins fresh seeds for 300 s; `MYELIN_SCENARIO_SHRINK=0` only looks for failures, without
-/// making them smaller.
+/// those with other servers) plays these seeds instead, with `MYELIN_SCENARIO_STEPS` steps each; `MYELIN_SCENARIO_FILE`
+/// plays one file of steps, and both do so with two event persisters and other stream writers beside the main process if
+/// `MYELIN_SCENARIO_WRITERS` is set; `MYELIN_SCENARIO_FRESH=300` begins fresh seeds for 300 s; `MYELIN_SCENARIO_SHRINK=0`
+/// only looks for failures, without making them smaller.
 pub fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
@@ -85,6 +85,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<usize> {
+    end_with_signals()?;
     let writers = std::env::var_os("MYELIN_SCENARIO_WRITERS").is_some();
     if let Some(file) = std::env::var_os("MYELIN_SCENARIO_FILE") {
         return on_a_stage(writers, |theatre| kept(theatre, Path::new(&file)).map(usize::from));
