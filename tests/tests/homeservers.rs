@@ -304,42 +304,54 @@ fn read_all(pair: &Pair, room: &str) -> Result<()> {
     read("version").map(drop)
 }
 
-/// With its last user, and by the room's list of servers, which goes by hosts: of both, so that it comes last.
+/// With its last user, and by a room's list of servers, which goes by hosts: it shuts out both, so that nothing is said
+/// in that room afterwards.
 fn shut_out(pair: &Pair, room: &str) -> Result<()> {
     let Pair { ours, theirs, .. } = pair;
-    let uri = format!("/_matrix/federation/v1/state_ids/{room}?event_id=$none");
-    let refused = |why: &str| {
+    let ask = |room: &str| theirs.request(ours, &format!("/_matrix/federation/v1/state_ids/{room}?event_id=$none"));
+    let refused = |room: &str, why: &str| {
         // What the main process wrote is known to Myelin a moment later.
-        eventually(&format!("it is never refused with {why:?}"), || {
-            Ok(theirs.request(ours, &uri)?.json()?["error"] == why)
-        })?;
-        native(&theirs.request(ours, &uri)?, 403)
+        eventually(&format!("it is never refused with {why:?}"), || Ok(ask(room)?.json()?["error"] == why))?;
+        native(&ask(room)?, 403)
     };
-    native(&theirs.request(ours, &uri)?, 404)?;
+    native(&ask(room)?, 404)?;
     ours.ask("POST", &format!("rooms/{room}/ban"), &json!({"user_id": theirs.user.id}))?;
-    refused("Host not in room.")?;
+    refused(room, "Host not in room.")?;
     eventually("the other server does not hear of the ban", || {
         let rooms = theirs.ask("GET", "joined_rooms", &Value::Null)?;
         Ok(rooms["joined_rooms"] == json!([]))
     })?;
-    ours.set_state(room, "m.room.server_acl", &json!({"allow": ["*"], "deny": ["localhost"]}))?;
-    refused("Server is banned from room").map(drop)
+    let listed = make_room(ours, "listed")?;
+    come_in(pair, "listed", &listed)?;
+    native(&ask(&listed)?, 404)?;
+    ours.set_state(&listed, "m.room.server_acl", &json!({"allow": ["*"], "deny": ["localhost"]}))?;
+    refused(&listed, "Server is banned from room").map(drop)
+}
+
+fn make_room(side: &Side, alias: &str) -> Result<String> {
+    let made =
+        side.ask("POST", "createRoom", &json!({"preset": "public_chat", "room_alias_name": alias, "name": "M"}))?;
+    Ok(made["room_id"].as_str().context("no room_id")?.to_owned())
+}
+
+/// The other server's user, to a room of ours.
+fn come_in(pair: &Pair, alias: &str, room: &str) -> Result<()> {
+    let Pair { ours, theirs, .. } = pair;
+    theirs.ask("POST", &format!("join/%23{alias}:{}", ours.name()), &json!({}))?;
+    eventually("the other server's user does not come in", || {
+        let members = ours.ask("GET", &format!("rooms/{room}/joined_members"), &Value::Null)?;
+        Ok(members["joined"].get(&theirs.user.id).is_some())
+    })
 }
 
 /// A room of ours with a history; the other server's user comes in by its alias, reads all of it, and they talk.
 fn meet(pair: &Pair) -> Result<String> {
     let Pair { ours, theirs, .. } = pair;
-    let made =
-        ours.ask("POST", "createRoom", &json!({"preset": "public_chat", "room_alias_name": "meeting", "name": "M"}))?;
-    let room = made["room_id"].as_str().context("no room_id")?.to_owned();
+    let room = make_room(ours, "meeting")?;
     for number in 0..SAID_BEFORE {
         ours.say(&room, &format!("before {number}"))?;
     }
-    theirs.ask("POST", &format!("join/%23meeting:{}", ours.name()), &json!({}))?;
-    eventually("the other server's user does not come in", || {
-        let members = ours.ask("GET", &format!("rooms/{room}/joined_members"), &Value::Null)?;
-        Ok(members["joined"].get(&theirs.user.id).is_some())
-    })?;
+    come_in(pair, "meeting", &room)?;
     for (from, to, text) in [(ours, theirs, "welcome"), (theirs, ours, "thank you"), (ours, theirs, "sit down")] {
         from.say(&room, text)?;
         to.hears(&room, text)?;
