@@ -70,7 +70,7 @@ http {{
   access_log off; client_max_body_size 50M; proxy_http_version 1.1; proxy_read_timeout 600s; proxy_buffering off;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
-  proxy_set_header Host $http_host; proxy_set_header Connection \"\";
+  proxy_set_header Host $http_host; proxy_set_header Connection \"\"; proxy_pass_header Server;
   {http}}}
 "
     );
