@@ -32,12 +32,13 @@ fn pair(world: &mut World, first: Deed, second: Deed) -> Option<Vec<Act>> {
     Some(acts)
 }
 
-pub fn generate(seed: u64, steps: usize) -> Vec<Step> {
+/// So many steps, each made by `step`.
+pub fn generate(seed: u64, steps: usize, step: fn(&mut World) -> Step) -> Vec<Step> {
     let mut world = World::new(seed);
     (0..steps).map(|_| step(&mut world)).collect()
 }
 
-fn step(world: &mut World) -> Step {
+pub fn step(world: &mut World) -> Step {
     world.next_step();
     let deed: Deed = match world.number {
         1 | 3 => rooms::create,

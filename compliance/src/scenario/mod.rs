@@ -182,8 +182,8 @@ fn kept(theatre: &Theatre, file: &Path) -> Result<bool> {
 fn random(theatre: &Theatre, kind: Kind, seed: u64) -> Result<bool> {
     let steps = std::env::var("MYELIN_SCENARIO_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS);
     let (name, steps) = match kind {
-        Kind::Users => (format!("seed {seed}"), generate::generate(seed, steps)),
-        Kind::Servers => (format!("seed s{seed}"), servers::generate(seed, steps)),
+        Kind::Users => (format!("seed {seed}"), generate::generate(seed, steps, generate::step)),
+        Kind::Servers => (format!("seed s{seed}"), generate::generate(seed, steps, servers::step)),
     };
     one(theatre, &name, &steps, true)
 }

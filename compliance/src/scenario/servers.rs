@@ -26,12 +26,7 @@ const DEEDS: [(usize, Deed); 28] = [
     (4, find),
 ];
 
-pub fn generate(seed: u64, steps: usize) -> Vec<Step> {
-    let mut world = World::new(seed);
-    (0..steps).map(|_| step(&mut world)).collect()
-}
-
-fn step(world: &mut World) -> Step {
+pub fn step(world: &mut World) -> Step {
     world.next_step();
     let deed: Deed = match world.number {
         1 | 4 => create,

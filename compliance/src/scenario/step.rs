@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        for generate in [generate::generate, servers::generate] {
-            let steps = generate(1, 60);
+        for step in [generate::step, servers::step] {
+            let steps = generate::generate(1, 60, step);
             assert_eq!(steps.len(), 60);
             assert_eq!(read(&write(&steps).unwrap()).unwrap(), steps);
         }

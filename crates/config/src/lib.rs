@@ -41,6 +41,7 @@ pub use listener::{Bind, Listener, ListenerKind};
 pub use mas::Mas;
 pub use profile::Profile;
 pub use registration::Registration;
+pub use section::truthy;
 pub use server::{Caches, Experimental, Presence, Retention, Server};
 pub use voip::Voip;
 pub use worker::{InstanceLocation, Redis, StreamWriters, Worker};

@@ -207,6 +207,7 @@ fn top(path: &str) -> &str {
     path.split(['.', '[']).next().unwrap_or_default()
 }
 
+/// Python's truth.
 pub fn truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,

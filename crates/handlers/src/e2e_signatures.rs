@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use myelin_config::truthy;
 use myelin_model::MatrixError;
 use myelin_model::identifiers::parse_user_id;
 use myelin_model::signing::{self, ALGORITHM};
@@ -14,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::e2e_cross_signing::{Fault, VerifyKey, check_signature, verify_key};
 use crate::e2e_keys::signed_keys_of;
-use crate::python_text::{compact_json, python_equal, truthy};
+use crate::python_text::{compact_json, python_equal};
 use crate::{Handlers, Result, now_ms};
 
 type Object = Map<String, Value>;

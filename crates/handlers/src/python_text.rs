@@ -183,18 +183,6 @@ pub fn compact_json(text: &str) -> String {
     out
 }
 
-/// Python's truth.
-pub(crate) fn truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-    }
-}
-
 /// `==`, to which numbers are equal by their value, and truth is a number.
 pub(crate) fn python_equal(one: &Value, other: &Value) -> bool {
     let number = |value: &Value| match value {

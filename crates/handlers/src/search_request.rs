@@ -3,13 +3,14 @@
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use myelin_config::truthy;
 use myelin_model::MatrixError;
 use serde_json::{Map, Value};
 
 use crate::Result;
 use crate::filter::Filter;
 use crate::filtering::has_types_of_event_filter;
-use crate::python_text::{repr, repr_text, truthy};
+use crate::python_text::{repr, repr_text};
 
 /// More is not held in memory here.
 const MAX_LIMIT: usize = 10_000;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use myelin_config::truthy;
 use myelin_model::Event;
 use myelin_model::state_filter::{MEMBER, StateFilter, StateKey};
 use myelin_storage::GetEvents;
@@ -13,7 +14,6 @@ use serde_json::{Value, json};
 use super::Timeline;
 use super::builder::Sync;
 use super::rooms::RoomEntry;
-use crate::python_text::truthy;
 use crate::{Handlers, Result};
 
 const MAX_HEROES: usize = 5;

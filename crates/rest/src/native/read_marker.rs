@@ -1,5 +1,6 @@
 //! Up to where a room was read. Answers to `synapse/rest/client/read_marker.py`.
 
+use myelin_config::truthy;
 use myelin_handlers::auth::AuthOptions;
 use myelin_model::MatrixError;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ const ALLOW_BACKWARD: &str = "com.beeper.allow_backward";
 pub async fn read_markers(call: Call) -> Result<Answer, Refusal> {
     let requester = call.requester(AuthOptions::default()).await?;
     let body = call.json_object();
-    let given = |name: &str| body.as_ref().ok().and_then(|body| body.get(name)).filter(|id| is_true(id));
+    let given = |name: &str| body.as_ref().ok().and_then(|body| body.get(name)).filter(|id| truthy(id));
     if RECEIPTS.iter().any(|name| given(name).is_some()) {
         return Err(Refusal::PassOn("receipts are written by another process"));
     }
@@ -37,16 +38,4 @@ pub async fn read_markers(call: Call) -> Result<Answer, Refusal> {
         handlers.received_client_read_marker(room_id, &requester.user_id, event_id, backward).await?;
     }
     Ok(Answer::value(&json!({})))
-}
-
-/// What Python takes for true.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(object) => !object.is_empty(),
-    }
 }
