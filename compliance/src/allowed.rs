@@ -24,6 +24,8 @@ pub enum Rule {
     Near,
     /// Members of a sync that a worker may remember to have sent, and what follows from them; see `chance.rs`.
     Remembered,
+    /// As `Remembered`, but only of the room's heroes.
+    Heroes,
     /// Users of a sync who come and go at once; see `chance.rs`.
     Newcomers,
     /// Python answers with an error, whose text is `error`, what Myelin answers.
@@ -32,7 +34,7 @@ pub enum Rule {
 
 impl Rule {
     fn is_of_whole_answers(self) -> bool {
-        matches!(self, Self::Remembered | Self::Newcomers | Self::Refused)
+        matches!(self, Self::Remembered | Self::Heroes | Self::Newcomers | Self::Refused)
     }
 }
 

@@ -24,15 +24,20 @@ const STATES: [&str; 2] = ["state", "org.matrix.msc4222.state_after"];
 
 pub fn take_out(asked: Asked<'_>, allowed: &Allowed, python: &mut Value, myelin: &mut Value) {
     let mut undecided = BTreeSet::new();
-    if let Some(entry) = allowed.rule(Rule::Remembered, asked.row) {
+    let remembered =
+        [Rule::Remembered, Rule::Heroes].into_iter().filter_map(|rule| allowed.rule(rule, asked.row)).next();
+    if let Some(entry) = remembered {
         entry.mark_used();
+        let heroes_only = entry.rule == Rule::Heroes;
         let pointers: BTreeSet<String> = room_pointers(python).into_iter().chain(room_pointers(myelin)).collect();
         for pointer in pointers {
             let (left, mut nothing) = (pointer.starts_with("/rooms/leave/"), json!({}));
             match (python.pointer_mut(&pointer), myelin.pointer_mut(&pointer)) {
-                (Some(python), Some(myelin)) => undecided.extend(take_remembered(asked, left, python, myelin)),
+                (Some(python), Some(myelin)) => {
+                    undecided.extend(take_remembered(asked, heroes_only, left, python, myelin));
+                }
                 (Some(room), None) | (None, Some(room)) => {
-                    let found = take_remembered(asked, left, room, &mut nothing);
+                    let found = take_remembered(asked, heroes_only, left, room, &mut nothing);
                     if !found.is_empty() && is_empty(room) {
                         remove(python, &pointer);
                         remove(myelin, &pointer);
@@ -80,12 +85,20 @@ fn remove(sync: &mut Value, pointer: &str) {
 /// Members of one room that only one of the two sent. Sent again or not may be the membership of whom the timeline
 /// or the room's name needs, and the asker's own, if it is older than `since`: news are always sent. Of a room that
 /// was left the name's members are not told: any may be.
-fn take_remembered(asked: Asked<'_>, left: bool, python: &mut Value, myelin: &mut Value) -> BTreeSet<String> {
-    let mut needed: BTreeSet<String> = asked.user_id.map(ToOwned::to_owned).into_iter().collect();
+fn take_remembered(
+    asked: Asked<'_>,
+    heroes_only: bool,
+    left: bool,
+    python: &mut Value,
+    myelin: &mut Value,
+) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
     for room in [&*python, &*myelin] {
-        let senders = list(room, "/timeline/events").filter_map(|event| event["sender"].as_str());
-        let heroes = list(room, "/summary/m.heroes").filter_map(Value::as_str);
-        needed.extend(senders.chain(heroes).map(ToOwned::to_owned));
+        needed.extend(list(room, "/summary/m.heroes").filter_map(Value::as_str).map(ToOwned::to_owned));
+        if !heroes_only {
+            let senders = list(room, "/timeline/events").filter_map(|event| event["sender"].as_str());
+            needed.extend(senders.chain(asked.user_id).map(ToOwned::to_owned));
+        }
     }
     let mut found = BTreeSet::new();
     for state in STATES {

@@ -25,7 +25,7 @@ use crate::stack::{Stack, expect_ok};
 
 /// How often a question is asked again while the server itself moves (presence times out, for example).
 const ATTEMPTS: usize = 5;
-/// Events read again in each room where memberships changed.
+/// Events read again in each room where memberships or the visibility of history changed.
 const HISTORY: usize = 40;
 /// What the main process does afterwards is done within this.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -90,6 +90,7 @@ impl Theatre {
             forked: Vec::new(),
             last: String::new(),
             number: 0,
+            differed: String::new(),
             tally,
         };
         play.tally.took("cast", start);
@@ -161,6 +162,8 @@ struct Play<'a> {
     last: String,
     /// Of the last step.
     number: usize,
+    /// The last question whose answers differed, with both of them.
+    differed: String,
     tally: &'a mut Tally,
 }
 
@@ -169,7 +172,8 @@ impl Play<'_> {
         let unfill = |text: &str| self.names.unfill(text);
         let area = ask.map_or("poll", |ask| area(&ask.name));
         let kind = differences.first().map_or(String::new(), |first| shape(&unfill(&first.path)));
-        let lines = differences.iter().map(|found| unfill(&line(found))).collect();
+        let mut lines: Vec<_> = differences.iter().map(|found| unfill(&line(found))).collect();
+        lines.extend(ask.map(|_| unfill(&self.differed)));
         Failure { at, ask: ask.cloned(), kind: format!("{area} {kind}"), lines }
     }
 
@@ -329,9 +333,21 @@ impl Play<'_> {
 
     /// See `Seed::load_history`.
     fn load_history(&self, step: &Step) -> Result<()> {
-        const MEMBERSHIP: [&str; 10] =
-            ["join/", "/join", "/leave", "/kick", "/ban", "/unban", "/invite", "knock/", "createRoom", "/upgrade"];
-        let touched = |act: &&Act| MEMBERSHIP.iter().any(|part| act.path.contains(part));
+        // Where `prev_content` says who may see the event.
+        const CHANGES: [&str; 11] = [
+            "join/",
+            "/join",
+            "/leave",
+            "/kick",
+            "/ban",
+            "/unban",
+            "/invite",
+            "knock/",
+            "createRoom",
+            "/upgrade",
+            "/state/m.room.history_visibility",
+        ];
+        let touched = |act: &&Act| CHANGES.iter().any(|part| act.path.contains(part));
         let everywhere = step.acts.iter().any(|act| act.path.contains("/profile/"));
         let mut rooms: Vec<_> = step.acts.iter().filter(touched).map(|act| act.path.as_str()).collect();
         rooms.extend(step.acts.iter().flat_map(|act| &act.keep).map(|(name, _)| name.as_str()));
@@ -382,6 +398,10 @@ impl Play<'_> {
             if !differences.is_empty() && seed.position(&stack.python)? != self.last {
                 self.settle()?;
                 continue;
+            }
+            if !differences.is_empty() {
+                let [python, myelin] = [&python, &myelin].map(|answer| String::from_utf8_lossy(&answer.body));
+                self.differed = format!("  {path}, attempt {attempt}\n    python: {python}\n    myelin: {myelin}");
             }
             self.tally.answered += usize::from(python.status == 200);
             if let (Some((name, pointer)), Ok(answer)) = (&ask.keep, python.json())

@@ -81,6 +81,9 @@ fn spoil(world: &mut World, mut ask: Ask) -> Ask {
         let at = world.random.below(segments.len());
         segments[at] = segment;
         ask.path = segments.join("/");
+        if ask.name == "presence/of oneself" {
+            "presence/of another".clone_into(&mut ask.name);
+        }
     }
     ask
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Answer, Call, Refusal};
 use crate::federation::{FederationCall, serve};
+use crate::native::rooms::timestamp;
 
 /// `StateDag.GET_MISSING_EVENTS_FIELD` (MSC4242)
 const WALK_STATE_DAG: &str = "org.matrix.msc4242.state_dag";
@@ -89,7 +90,7 @@ pub async fn event_auth(asked: FederationCall) -> Result<Answer, Refusal> {
 /// `GET /timestamp_to_event/{room_id}`
 pub async fn timestamp_to_event(asked: FederationCall) -> Result<Answer, Refusal> {
     let call = &asked.call;
-    let timestamp = call.query.required_integer("ts")?;
+    let timestamp = timestamp(call)?;
     call.query.required_string("dir")?;
     let direction = match call.query.one_of("dir", &["f", "b"])? {
         Some("f") => Direction::Forwards,

@@ -93,6 +93,15 @@ pub async fn event_anywhere(call: Call) -> Result<Answer, Refusal> {
     })
 }
 
+/// Milliseconds since 1970.
+pub(super) fn timestamp(call: &Call) -> Result<i64, Refusal> {
+    match call.query.required_integer("ts")? {
+        // Python's answer repeats all the digits.
+        i64::MAX => Err(Refusal::PassOn("a time beyond 64 bits")),
+        timestamp => Ok(timestamp),
+    }
+}
+
 /// `GET /rooms/{room_id}/timestamp_to_event`
 pub async fn timestamp_to_event(call: Call) -> Result<Answer, Refusal> {
     let requester = call.requester(AuthOptions::default()).await?;
@@ -100,7 +109,7 @@ pub async fn timestamp_to_event(call: Call) -> Result<Answer, Refusal> {
     whole_state(&call, room_id).await?;
     let handlers = &call.app.handlers;
     handlers.check_user_in_room_or_world_readable(room_id, &requester, false).await?;
-    let timestamp = call.query.required_integer("ts")?;
+    let timestamp = timestamp(&call)?;
     let direction = call.query.one_of("dir", &["b", "f"])?.and_then(Direction::parse).unwrap_or(Direction::Forwards);
     let found = handlers.get_event_for_timestamp(room_id, timestamp, direction).await?;
     found.map(|found| Answer::value(&found)).ok_or(Refusal::PassOn("other servers may know a closer event"))
