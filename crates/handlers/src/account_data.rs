@@ -38,7 +38,7 @@ impl Handlers {
     /// The content of global account data, as JSON text.
     pub async fn global_account_data(&self, user_id: &str, kind: &str) -> Result<Option<String>> {
         if kind == PUSH_RULES {
-            return Ok(Some(self.push_rules_for_user(user_id).await?.to_string()));
+            return Ok(Some(self.push_rules_for_user(user_id).await?));
         }
         let data = self.storage.get_global_account_data_for_user(user_id).await?;
         Ok(self.content(&data, kind))

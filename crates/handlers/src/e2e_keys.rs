@@ -208,7 +208,11 @@ fn cached_keys(content: &str) -> Result<Option<Object>> {
 }
 
 fn add_signatures(keys: &mut Object, by: &str, signatures: impl Iterator<Item = (String, String)>) -> Result<()> {
+    let mut signatures = signatures.peekable();
     let mut all: Object = keys.get("signatures").map_or(Ok(Object::new()), |all| parse(all.get()))?;
+    if signatures.peek().is_none() && all.contains_key(by) {
+        return Ok(());
+    }
     let mut of_signer: Object = all.get(by).map_or(Ok(Object::new()), |known| parse(known.get()))?;
     for (key_id, signature) in signatures {
         of_signer.insert(key_id, raw(&signature)?);

@@ -90,7 +90,7 @@ impl Handlers {
     }
 
     async fn push_rules_item(&self, user_id: &str) -> Result<Item> {
-        Ok(Item::of(PUSH_RULES, &self.push_rules_for_user(user_id).await?))
+        Ok(Item::new(&Arc::from(PUSH_RULES), &self.push_rules_for_user(user_id).await?))
     }
 
     /// `get_tags_for_room`; a room without tags has none.

@@ -1,13 +1,13 @@
 //! Push rules as clients see them. Answers to `synapse/push/clientformat.py` and to the order of
 //! `FilteredPushRules`. The rules that everybody has are those of the specification, section 13.13.1.5.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use hashbrown::HashMap;
 use myelin_storage::push_rule::PushRuleRows;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{Handlers, Result};
 
@@ -29,6 +29,9 @@ struct BaseRule {
     feature: Option<String>,
     /// The experimental feature that takes it away.
     unless: Option<String>,
+    /// The whole rule as JSON, if it is the same for everybody who did not change it.
+    #[serde(skip)]
+    text: Option<String>,
 }
 
 const fn on() -> bool {
@@ -36,8 +39,36 @@ const fn on() -> bool {
 }
 
 /// A test reads it, so that a fault cannot reach a release.
-static BASE_RULES: LazyLock<Vec<BaseRule>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("base_push_rules.json")).unwrap_or_default());
+static BASE_RULES: LazyLock<Vec<BaseRule>> = LazyLock::new(|| {
+    let mut rules: Vec<BaseRule> = serde_json::from_str(include_str!("base_push_rules.json")).unwrap_or_default();
+    for rule in &mut rules {
+        let kind = rule.rule_id.split('/').nth(1).unwrap_or_default();
+        let text_for = |user_id| template(kind, user_id, rule.as_it_is()).map(|rule| rule.to_string());
+        rule.text = text_for("@a:a").filter(|text| text_for("@b:b").as_ref() == Some(text));
+    }
+    rules
+});
+
+impl BaseRule {
+    fn as_it_is(&self) -> Rule<'_> {
+        let (conditions, actions) = (self.conditions.clone(), self.actions.clone());
+        Rule { id: &self.rule_id, conditions, actions, default: true, enabled: self.enabled }
+    }
+
+    /// As JSON, for a user with these rows.
+    fn write(&self, kind: &str, user_id: &str, rows: &PushRuleRows) -> Option<Cow<'_, str>> {
+        let changed = rows.rules.iter().rfind(|row| row.rule_id == self.rule_id);
+        let enabled = rows.enabled.get(&self.rule_id).copied().unwrap_or(self.enabled);
+        if let (Some(text), None, true) = (&self.text, changed, enabled == self.enabled) {
+            return Some(text.into());
+        }
+        let mut rule = Rule { enabled, ..self.as_it_is() };
+        if let Some(row) = changed {
+            rule.actions = parse(&row.actions);
+        }
+        template(kind, user_id, rule).map(|rule| rule.to_string().into())
+    }
+}
 
 /// One rule before it is formatted.
 struct Rule<'a> {
@@ -49,48 +80,47 @@ struct Rule<'a> {
 }
 
 impl Handlers {
-    /// `push_rules_for_user`
-    pub async fn push_rules_for_user(&self, user_id: &str) -> Result<Value> {
+    /// `push_rules_for_user`, as JSON.
+    pub async fn push_rules_for_user(&self, user_id: &str) -> Result<String> {
         let rows = self.storage.get_push_rules_for_user(user_id).await?;
         Ok(format(user_id, &rows, &self.config.server.experimental.enabled))
     }
 }
 
-fn format(user_id: &str, rows: &PushRuleRows, features: &BTreeSet<String>) -> Value {
-    let mut global = Map::new();
-    for (kind, class) in KINDS {
-        let rules = rules_of_kind(kind, class, rows, features);
-        let rules = rules.into_iter().filter_map(|rule| template(kind, user_id, rule));
-        global.insert(kind.to_owned(), rules.collect());
-    }
-    json!({ "global": global })
+fn format(user_id: &str, rows: &PushRuleRows, features: &BTreeSet<String>) -> String {
+    let kinds = KINDS.map(|(kind, class)| {
+        let rules = rules_of_kind(kind, class, user_id, rows, features);
+        format!(r#""{kind}":[{}]"#, rules.join(","))
+    });
+    format!(r#"{{"global":{{{}}}}}"#, kinds.join(","))
 }
 
-fn rules_of_kind<'a>(kind: &str, class: i16, rows: &'a PushRuleRows, features: &BTreeSet<String>) -> Vec<Rule<'a>> {
-    let changed: HashMap<&str, &str> =
-        rows.rules.iter().map(|row| (row.rule_id.as_str(), row.actions.as_str())).collect();
+fn rules_of_kind(
+    kind: &str,
+    class: i16,
+    user_id: &str,
+    rows: &PushRuleRows,
+    features: &BTreeSet<String>,
+) -> Vec<Cow<'static, str>> {
     let has = |feature: &Option<String>| feature.as_ref().map(|feature| features.contains(feature));
     let prefix = format!("global/{kind}/");
     let base = BASE_RULES.iter().filter(|rule| rule.rule_id.starts_with(&prefix));
     let base = base.filter(|rule| has(&rule.feature) != Some(false) && has(&rule.unless) != Some(true));
-    let base = base.map(|rule| Rule {
-        id: &rule.rule_id,
-        conditions: rule.conditions.clone(),
-        actions: changed.get(rule.rule_id.as_str()).map_or_else(|| rule.actions.clone(), |actions| parse(actions)),
-        default: true,
-        enabled: rows.enabled.get(&rule.rule_id).copied().unwrap_or(rule.enabled),
-    });
     let is_base = |rule_id: &str| BASE_RULES.iter().any(|rule| rule.rule_id == rule_id);
     let own = rows.rules.iter().filter(|row| row.priority_class == class && !is_base(&row.rule_id));
-    let own = own.map(|row| Rule {
-        id: &row.rule_id,
-        conditions: serde_json::from_str(&row.conditions).unwrap_or_default(),
-        actions: parse(&row.actions),
-        default: false,
-        enabled: rows.enabled.get(&row.rule_id).copied().unwrap_or(true),
+    let own = own.filter_map(|row| {
+        let rule = Rule {
+            id: &row.rule_id,
+            conditions: serde_json::from_str(&row.conditions).unwrap_or_default(),
+            actions: parse(&row.actions),
+            default: false,
+            enabled: rows.enabled.get(&row.rule_id).copied().unwrap_or(true),
+        };
+        template(kind, user_id, rule).map(|rule| rule.to_string().into())
     });
-    let (first, last): (Vec<Rule<'_>>, Vec<Rule<'_>>) = base.partition(|rule| rule.id == MASTER);
-    first.into_iter().chain(own).chain(last).collect()
+    let (first, last): (Vec<&BaseRule>, Vec<&BaseRule>) = base.partition(|rule| rule.rule_id == MASTER);
+    let write = |rule: &'static BaseRule| rule.write(kind, user_id, rows);
+    first.into_iter().filter_map(write).chain(own).chain(last.into_iter().filter_map(write)).collect()
 }
 
 fn parse(json: &str) -> Value {
@@ -145,11 +175,17 @@ fn fill_in(map: &mut Map<String, Value>, user_id: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hashbrown::HashMap;
     use myelin_storage::push_rule::PushRuleRow;
+    use serde_json::json;
 
     fn row(rule_id: &str, priority_class: i16, conditions: &str, actions: &str) -> PushRuleRow {
         let [rule_id, conditions, actions] = [rule_id, conditions, actions].map(str::to_owned);
         PushRuleRow { rule_id, priority_class, priority: 0, conditions, actions }
+    }
+
+    fn formatted(user_id: &str, rows: &PushRuleRows, features: &BTreeSet<String>) -> Value {
+        serde_json::from_str(&format(user_id, rows, features)).unwrap()
     }
 
     fn ids(rules: &Value, kind: &str) -> Vec<String> {
@@ -159,14 +195,14 @@ mod tests {
 
     #[test]
     fn everybody_has_the_base_rules() {
-        let rules = format("@a:t", &PushRuleRows::default(), &BTreeSet::new());
+        let rules = formatted("@a:t", &PushRuleRows::default(), &BTreeSet::new());
         assert_eq!(ids(&rules, "override").len(), 12);
         assert_eq!((ids(&rules, "underride").len(), ids(&rules, "postcontent").len()), (6, 0));
         assert_eq!(rules["global"]["override"][0]["enabled"], false);
         assert_eq!(rules["global"]["content"][0]["pattern"], "a");
         assert_eq!(rules["global"]["override"][2]["conditions"][2]["pattern"], "@a:t");
         let features = BTreeSet::from(["msc4306_enabled".to_owned(), "msc4210_enabled".to_owned()]);
-        let rules = format("@a:t", &PushRuleRows::default(), &features);
+        let rules = formatted("@a:t", &PushRuleRows::default(), &features);
         assert_eq!((ids(&rules, "postcontent").len(), ids(&rules, "content").len()), (2, 0));
     }
 
@@ -181,7 +217,7 @@ mod tests {
             ],
             enabled: HashMap::from([("global/override/mine".to_owned(), false)]),
         };
-        let rules = format("@a:t", &rows, &BTreeSet::new());
+        let rules = formatted("@a:t", &rows, &BTreeSet::new());
         assert_eq!(ids(&rules, "override")[..2], [".m.rule.master", "mine"]);
         assert_eq!(rules["global"]["override"][1]["enabled"], false);
         let tombstone = rules["global"]["override"].as_array().unwrap().iter();

@@ -101,7 +101,7 @@ pub async fn push_rules(call: Call) -> Result<Answer, Refusal> {
     let requester = call.requester(AuthOptions::default()).await?;
     let rules = call.app.handlers.push_rules_for_user(&requester.user_id).await?;
     let path: Vec<&str> = call.parameters.get("path").split('/').skip(1).collect();
-    Ok(Answer::value(&filter_rules(rules, &path)?))
+    Ok(Answer::json(filter_rules(rules, &path)?))
 }
 
 fn unrecognized() -> MatrixError {
@@ -113,32 +113,33 @@ fn no_slash() -> MatrixError {
 }
 
 /// The part of the rules that a path leads to. Answers to `_filter_ruleset_with_path`.
-fn filter_rules(mut rules: Value, path: &[&str]) -> Result<Value, MatrixError> {
+fn filter_rules(rules: String, path: &[&str]) -> Result<String, MatrixError> {
     match path {
         [] => return Err(no_slash()),
         ["", ..] => return Ok(rules),
         ["global", ..] => {}
         _ => return Err(unrecognized()),
     }
+    let mut rules: Value = serde_json::from_str(&rules).map_err(MatrixError::internal)?;
     let mut rules = rules["global"].take();
     let (kind, path) = match &path[1..] {
         [] => return Err(no_slash()),
-        ["", ..] => return Ok(rules),
+        ["", ..] => return Ok(rules.to_string()),
         [kind, path @ ..] => (*kind, path),
     };
     let of_kind = rules.get_mut(kind).map(Value::take).ok_or_else(unrecognized)?;
     let (rule_id, path) = match path {
         [] => return Err(no_slash()),
-        ["", ..] => return Ok(of_kind),
+        ["", ..] => return Ok(of_kind.to_string()),
         [rule_id, path @ ..] => (*rule_id, path),
     };
     let Value::Array(of_kind) = of_kind else { return Err(unrecognized()) };
     let rule = of_kind.into_iter().rfind(|rule| rule["rule_id"] == rule_id);
     let rule = rule.ok_or_else(|| MatrixError::not_found("Not found"))?;
     match path {
-        [] => Ok(rule),
+        [] => Ok(rule.to_string()),
         [attribute, ..] => match rule.get(attribute) {
-            Some(value) => Ok(json!({ *attribute: value })),
+            Some(value) => Ok(json!({ *attribute: value }).to_string()),
             None => Err(unrecognized()),
         },
     }
@@ -152,7 +153,7 @@ mod tests {
         let rule = |id: &str| json!({"rule_id": id, "enabled": true});
         let rules = json!({"global": {"override": [rule("a"), rule("b")], "room": []}});
         let path: Vec<&str> = path.split('/').skip(1).collect();
-        filter_rules(rules, &path).map_or_else(|error| error.to_string(), |found| found.to_string())
+        filter_rules(rules.to_string(), &path).unwrap_or_else(|error| error.to_string())
     }
 
     #[test]
