@@ -49,6 +49,9 @@ pub struct Entry {
     rows: String,
     #[serde(default)]
     pub tolerance: u64,
+    /// Of `Set`: how many elements a limit leaves. Which ones are the last within it may then be chance.
+    #[serde(default)]
+    pub full: usize,
     #[serde(default)]
     pub error: String,
     reason: String,
