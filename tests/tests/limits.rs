@@ -53,9 +53,9 @@ fn shape(answer: &Answer) -> Result<((u16, Value, bool), Option<u64>)> {
 
 /// `rc_…` of the configuration; an administrator may lift them from a user.
 fn as_many_requests_as_are_allowed(synapse: &Synapse) -> Result<()> {
-    let names = ["rc_profile", "rc_user_directory", "rc_delayed_event_mgmt", "rc_registration_token_validity"];
-    let mut extra: String = names.map(|name| format!("{name}: {TIGHT}\n")).concat();
-    extra += &format!("rc_presence: {{per_user: {TIGHT}}}\n");
+    let extra = "rc_profile: TIGHT\nrc_user_directory: TIGHT\nrc_delayed_event_mgmt: TIGHT\n\
+                 rc_registration_token_validity: TIGHT\nrc_presence: {per_user: TIGHT}\n"
+        .replace("TIGHT", TIGHT);
     let [limited, free, unset, raised] =
         ["limited", "free", "unset", "raised"].map(|name| synapse.register(name).map_err(|error| error.context(name)));
     let (limited, free, unset, raised) = (limited?, free?, unset?, raised?);
@@ -356,7 +356,9 @@ fn paths_in_partial_state(room_id: &str, event_id: &str, alias: &str) -> Vec<(St
     add(&in_room("unstable/org.matrix.msc2432"), &["aliases"]);
     add(&in_room("unstable/im.nheko.summary"), &["summary"]);
     let summaries = ["v1/room_summary/", "unstable/im.nheko.summary/summary/"];
-    summaries.iter().for_each(|path| add(path, &[room_id]));
+    for path in summaries {
+        add(path, &[room_id]);
+    }
     add("v3/", &[&format!("events?timeout=0&room_id={room_id}"), "events?timeout=0", "initialSync"]);
     let subscription = format!("unstable/io.element.msc4306/rooms/{room_id}/thread/{event_id}/subscription");
     paths.push((format!("/_matrix/client/{subscription}"), 404));
