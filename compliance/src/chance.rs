@@ -24,8 +24,7 @@ const STATES: [&str; 2] = ["state", "org.matrix.msc4222.state_after"];
 
 pub fn take_out(asked: Asked<'_>, allowed: &Allowed, python: &mut Value, myelin: &mut Value) {
     let mut undecided = BTreeSet::new();
-    let remembered =
-        [Rule::Remembered, Rule::Heroes].into_iter().filter_map(|rule| allowed.rule(rule, asked.row)).next();
+    let remembered = [Rule::Remembered, Rule::Heroes].into_iter().find_map(|rule| allowed.rule(rule, asked.row));
     if let Some(entry) = remembered {
         entry.mark_used();
         let heroes_only = entry.rule == Rule::Heroes;

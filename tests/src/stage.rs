@@ -35,13 +35,13 @@ pub struct Stage {
 
 impl Stage {
     pub fn start(folder: &Path) -> Result<Self> {
-        Self::start_with(folder, "sync_response_cache_duration: 0")
+        Self::start_with(folder, "caches: {sync_response_cache_duration: 0}\n")
     }
 
-    /// With these settings of `caches`.
-    pub fn start_with(folder: &Path, caches: &str) -> Result<Self> {
+    /// With this added to homeserver.yaml.
+    pub fn start_with(folder: &Path, settings: &str) -> Result<Self> {
         program()?;
-        let synapse = Synapse::start_with(folder, &format!("caches: {{{caches}}}\n"), SEPARATE)?;
+        let synapse = Synapse::start_with(folder, settings, SEPARATE)?;
         let (redis, postgres) = (Relay::start(synapse.redis.port)?, Relay::start(synapse.postgres.port)?);
         let myelin = Myelin::start(&synapse, "myelin1", redis.port, postgres.port)?;
         let talker = Arc::new(Talker::new(&synapse, 2)?);

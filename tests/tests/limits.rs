@@ -1,16 +1,20 @@
-//! What a worker refuses or leaves to another: too many requests, rooms whose state or history is not complete. A Python
-//! worker with the same settings says what the refusals look like.
+//! What a worker refuses, hides or leaves to another: too many requests, messages that are too old, rooms whose state or
+//! history is not complete. A Python worker with the same settings says what the answers look like.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::python;
 use myelin_testkit::synapse::{Synapse, User};
-use myelin_tests::{Case, start};
+use myelin_tests::{Case, eventually, start};
 use serde_json::{Value, json};
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     ("as many requests as are allowed", as_many_requests_as_are_allowed),
+    ("what is older than is kept", what_is_older_than_is_kept),
     ("rooms in partial state", rooms_in_partial_state),
     ("history that is fetched or deleted", history_that_is_fetched_or_deleted),
 ];
@@ -40,52 +44,195 @@ fn python_worker(synapse: &Synapse, name: &str, extra: &str) -> Result<(Client, 
     Ok((Client::new(port), service))
 }
 
-/// What must be equal of an answer, and how long it says to wait.
-fn shape(answer: &Answer) -> Result<(u16, Value, Option<u64>)> {
+/// What must be equal of an answer: status, body, whether it has `Retry-After`; and how long it says to wait.
+fn shape(answer: &Answer) -> Result<((u16, Value, bool), Option<u64>)> {
     let mut body = answer.json()?;
     let wait = body.as_object_mut().and_then(|body| body.remove("retry_after_ms")).and_then(|wait| wait.as_u64());
-    ensure!(wait.is_some() == answer.header("retry-after").is_some(), "Retry-After and retry_after_ms go together");
-    Ok((answer.status, body, wait))
+    Ok(((answer.status, body, answer.header("retry-after").is_some()), wait))
 }
 
 /// `rc_…` of the configuration; an administrator may lift them from a user.
 fn as_many_requests_as_are_allowed(synapse: &Synapse) -> Result<()> {
-    let names = ["rc_profile", "rc_user_directory", "rc_delayed_event_mgmt", "rc_registration_token_validity"];
-    let extra: String = names.map(|name| format!("{name}: {TIGHT}\n")).concat();
-    let (limited, free) = (synapse.register("limited")?, synapse.register("free")?);
-    sql(synapse, &format!("INSERT INTO ratelimit_override VALUES ('{}', 0, 0);", free.id))?;
+    let extra = "rc_profile: TIGHT\nrc_user_directory: TIGHT\nrc_delayed_event_mgmt: TIGHT\n\
+                 rc_registration_token_validity: TIGHT\nrc_presence: {per_user: TIGHT}\n"
+        .replace("TIGHT", TIGHT);
+    let [limited, free, unset, raised] =
+        ["limited", "free", "unset", "raised"].map(|name| synapse.register(name).map_err(|error| error.context(name)));
+    let (limited, free, unset, raised) = (limited?, free?, unset?, raised?);
+    // Other numbers than 0 are for the sending of events alone.
+    for (user, limit) in [(&free, "0, 0"), (&unset, "NULL, NULL"), (&raised, "1000, 1000")] {
+        sql(synapse, &format!("INSERT INTO ratelimit_override VALUES ('{}', {limit});", user.id))?;
+    }
     let (python, _python) = python_worker(synapse, "limited_python", &extra)?;
     let (port, _myelin) = start(synapse, "limited_myelin", &extra)?;
     let myelin = Client::new(port);
     let term = json!({"search_term": "limited"});
     let profile = format!("/_matrix/client/v3/profile/{}", limited.id);
     let requests: [(&str, &str, Option<&Value>); 4] = [
-        ("GET", &profile, None),
         ("POST", "/_matrix/client/v3/user_directory/search", Some(&term)),
+        ("GET", &profile, None),
         ("GET", "/_matrix/client/unstable/org.matrix.msc4140/delayed_events", None),
         ("GET", "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/x", None),
     ];
-    for user in [&limited, &free] {
-        for (method, path, body) in requests {
+    for (user, requests) in
+        [(&limited, &requests[..]), (&free, &requests[..]), (&unset, &requests[..1]), (&raised, &requests[..1])]
+    {
+        let presence = format!("/_matrix/client/v3/presence/{}/status", user.id);
+        let online = json!({"presence": "online"});
+        for (method, path, body) in requests.iter().copied().chain([("PUT", &*presence, Some(&online))]) {
             let ask = |worker: &Client| worker.with_token(&user.token).send(method, path, body);
-            same_four_times(&format!("{path} of {}", user.id), || ask(&python), || ask(&myelin))?;
+            let last = same_four_times(&format!("{path} of {}", user.id), || ask(&python), || ask(&myelin))?;
+            let is_limited = user.id == limited.id || user.id == raised.id;
+            ensure!((last == 429) == is_limited, "{path} of {}: {last}", user.id);
         }
     }
     let token = "/_matrix/client/v1/register/m.login.registration_token/validity?token=x";
-    same_four_times(token, || python.get(token), || myelin.get(token))
+    same_four_times(token, || python.get(token), || myelin.get(token)).map(drop)
 }
 
-/// The third request is one too many, if there is a limit.
-fn same_four_times(what: &str, python: impl Fn() -> Result<Answer>, myelin: impl Fn() -> Result<Answer>) -> Result<()> {
+/// The third request is one too many, if there is a limit. Returns the status of the last one.
+fn same_four_times(
+    what: &str,
+    python: impl Fn() -> Result<Answer>,
+    myelin: impl Fn() -> Result<Answer>,
+) -> Result<u16> {
+    let mut last = 0;
     for number in 1..=4 {
-        let (python, myelin) = (shape(&python()?)?, shape(&myelin()?)?);
-        let same = (python.0, &python.1) == (myelin.0, &myelin.1);
-        ensure!(same, "{what}, {number}: Python {python:?}, Myelin {myelin:?}");
-        let waits = python.2.zip(myelin.2);
+        let ((python, python_wait), (myelin, myelin_wait)) = (shape(&python()?)?, shape(&myelin()?)?);
+        ensure!(python == myelin, "{what}, {number}: Python {python:?}, Myelin {myelin:?}");
+        let waits = python_wait.zip(myelin_wait);
         ensure!(waits.is_some() == (python.0 == 429), "{what}, {number}: {waits:?}");
         ensure!(waits.is_none_or(|(a, b)| a.abs_diff(b) < TOLERANCE_MS), "{what}, {number}: {waits:?}");
+        last = python.0;
     }
+    Ok(last)
+}
+
+/// What rooms say of how long messages are kept, in the order in which they say it, and whether messages of now are then
+/// shown where one millisecond is the rule.
+const KEPT: [(&str, &[&str], bool); 6] = [
+    ("nothing", &[], false),
+    ("a day", &[r#"{"max_lifetime": 86400000}"#], true),
+    ("a moment", &[r#"{"max_lifetime": 1}"#], false),
+    ("a moment, then a day", &[r#"{"max_lifetime": 1}"#, r#"{"max_lifetime": 86400000}"#], true),
+    ("at least a day", &[r#"{"min_lifetime": 86400000}"#], false),
+    ("something else", &[r#"{"other": 86400000}"#], false),
+];
+
+/// `retention`: a room's own `m.room.retention`, and else the server's default policy.
+fn what_is_older_than_is_kept(synapse: &Synapse) -> Result<()> {
+    let user = synapse.register("keeper")?;
+    let main = Client::new(synapse.port).with_token(&user.token);
+    let event_id = |method: &str, path: &str, body: &Value| -> Result<String> {
+        Ok(main.send(method, path, Some(body))?.ok()?["event_id"].as_str().context("no event_id")?.to_owned())
+    };
+    let mut rooms = Vec::new();
+    for (name, says, shown) in KEPT {
+        let made = main.send("POST", "/_matrix/client/v3/createRoom", Some(&json!({ "name": name })))?.ok()?;
+        let room = format!("/_matrix/client/v3/rooms/{}", made["room_id"].as_str().context("no room_id")?);
+        let message = json!({"msgtype": "m.text", "body": "perishable"});
+        let first = event_id("PUT", &format!("{room}/send/m.room.message/1"), &message)?;
+        for policy in says {
+            event_id("PUT", &format!("{room}/state/m.room.retention"), &serde_json::from_str(policy)?)?;
+        }
+        let relation = json!({"rel_type": "m.thread", "event_id": first});
+        let reply = json!({"msgtype": "m.text", "body": "perishable too", "m.relates_to": relation});
+        event_id("PUT", &format!("{room}/send/m.room.message/2"), &reply)?;
+        let topic = event_id("PUT", &format!("{room}/state/m.room.topic"), &json!({"topic": "this stays"}))?;
+        rooms.push((name, room, first, topic, shown));
+    }
+    let settings = "retention: {enabled: true, default_policy: {min_lifetime: 1, max_lifetime: 1}}\n";
+    let (python, _python) = python_worker(synapse, "keeping_python", settings)?;
+    let (port, _myelin) = start(synapse, "keeping_myelin", settings)?;
+    let workers = [python.with_token(&user.token), Client::new(port).with_token(&user.token)];
+    for (name, room, first, topic, shown) in &rooms {
+        same_is_kept(&workers, room, first, topic, *shown).context(*name)?;
+    }
+    same_events(&workers, "POST", "/_matrix/client/v3/search", Some(&perishable()))?;
+    same_events(&workers, "GET", "/_matrix/client/v3/sync?set_presence=offline", None)?;
+    same_events(&workers, "GET", "/_matrix/client/v3/initialSync?limit=50", None)?;
+
+    let (name, room, first, topic, _) = &rooms[1];
+    event_id("PUT", &format!("{room}/state/m.room.retention"), &json!({"max_lifetime": 1}))?;
+    for worker in &workers {
+        let hidden = || Ok(worker.get(&format!("{room}/event/{first}"))?.status == 404);
+        eventually("the message stays though its room changed its mind", hidden)?;
+    }
+    same_is_kept(&workers, room, first, topic, false).context(*name)
+}
+
+fn perishable() -> Value {
+    json!({"search_categories": {"room_events": {"search_term": "perishable", "order_by": "recent"}}})
+}
+
+/// Every way to read the room's messages. State is shown whatever its age.
+fn same_is_kept(workers: &[Client; 2], room: &str, first: &str, topic: &str, shown: bool) -> Result<()> {
+    let v1 = room.replace("/v3/", "/v1/");
+    for path in [
+        format!("{room}/messages?dir=b&limit=100"),
+        format!("{room}/messages?dir=f&limit=100"),
+        format!("{room}/messages?dir=b&limit=1"),
+        format!("{room}/initialSync?limit=100"),
+        format!("{v1}/threads"),
+        format!("{v1}/relations/{first}"),
+        format!("{v1}/relations/{first}?recurse=true"),
+        format!("{v1}/timestamp_to_event?ts=0"),
+        format!("{room}/context/{topic}?limit=50"),
+    ] {
+        let (_, events) = same_events(workers, "GET", &path, None)?;
+        let is_listed = events.iter().any(|event| event == first);
+        ensure!(is_listed == shown || !path.contains("=100"), "{path}: {events:?}");
+    }
+    for path in [
+        format!("{room}/event/{first}"),
+        format!("{room}/context/{first}"),
+        format!("/_matrix/client/v3/events/{first}"),
+    ] {
+        let (status, _) = same_events(workers, "GET", &path, None)?;
+        ensure!((status == 200) == shown, "{path}: {status}");
+    }
+    let (status, _) = same_events(workers, "GET", &format!("{room}/event/{topic}"), None)?;
+    ensure!(status == 200, "state is hidden: {status}");
+    // Answers to the same question are kept for some time.
+    let limit = if shown { "50" } else { "51" };
+    let filter = r#"{"room":{"rooms":["ROOM"],"timeline":{"limit":LIMIT}}}"#.replace("LIMIT", limit);
+    let id = room.rsplit('/').next().unwrap_or_default();
+    let filter = filter.replace("ROOM", id).replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+    let path = format!("/_matrix/client/v3/sync?set_presence=offline&filter={filter}");
+    let (_, events) = same_events(workers, "GET", &path, None)?;
+    ensure!(events.iter().any(|event| event == first) == shown, "{path}: {events:?}");
     Ok(())
+}
+
+/// The status and the events of an answer, which Python and Myelin give alike; in no order, as state has none.
+fn same_events(workers: &[Client; 2], method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Vec<String>)> {
+    fn collect(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+            Value::Object(values) => {
+                found.extend(values.get("event_id").and_then(Value::as_str).map(str::to_owned));
+                values.values().for_each(|value| collect(value, found));
+            }
+            _ => {}
+        }
+    }
+    let [python, myelin] = workers.each_ref().map(|worker| {
+        let answer = worker.send(method, path, body)?;
+        let mut found = Vec::new();
+        collect(&answer.json()?, &mut found);
+        found.sort();
+        anyhow::Ok((answer, found))
+    });
+    let ((python, expected), (myelin, found)) = (python?, myelin?);
+    ensure!(is_native(&myelin), "{path} is passed on: {}", myelin.status);
+    let same = (python.status, &expected) == (myelin.status, &found);
+    ensure!(same, "{path}: Python {} {expected:?}, Myelin {} {found:?}", python.status, myelin.status);
+    Ok((python.status, found))
+}
+
+/// Whether Myelin answered itself.
+fn is_native(answer: &Answer) -> bool {
+    answer.header("x-myelin") == Some("native")
 }
 
 /// A user with a room and an event in it.
@@ -100,55 +247,122 @@ fn room(synapse: &Synapse, name: &str) -> Result<(User, String, String)> {
     Ok((user, room_id, event_id))
 }
 
-/// Whether Myelin, which has nobody to pass it on to, answers itself.
-fn is_served(answer: &Answer) -> bool {
-    answer.status == 200
+const TEAPOT: u16 = 418;
+
+/// A fallback, by its port, that answers everything in the same way.
+fn teapot() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let answer = |stream: TcpStream| -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let field = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            length = field.map_or(length, |(_, value)| value.trim().parse().unwrap_or(0));
+        }
+        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
+        write!(reader.get_mut(), "HTTP/1.1 {TEAPOT} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    };
+    // A connection that is given up matters to nobody.
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(answer(stream))));
+    Ok(port)
 }
 
-/// Python waits until the state is complete. So may the fallback: Myelin says nothing of such a room.
+/// Python waits until the state is complete. So may the fallback: Myelin says nothing of such a room where it needs the
+/// whole state.
 fn rooms_in_partial_state(synapse: &Synapse) -> Result<()> {
     let (user, room_id, event_id) = room(synapse, "partial")?;
-    let ask = |client: &Client, method: &str, path: &str, body: Option<&Value>| {
-        client.with_token(&user.token).send(method, path, body)
-    };
-    let term = json!({"search_categories": {"room_events": {"search_term": "hello"}}});
-    let in_room = |rest: &str| format!("/_matrix/client/v3/rooms/{room_id}/{rest}");
-    let v1 = |rest: &str| format!("/_matrix/client/v1/rooms/{room_id}/{rest}");
-    let paths = [
-        in_room("state"),
-        in_room("state/m.room.create/"),
-        in_room("members"),
-        in_room("joined_members"),
-        in_room("messages"),
-        in_room(&format!("context/{event_id}")),
-        in_room(&format!("event/{event_id}")),
-        in_room("aliases"),
-        in_room("initialSync"),
-        v1("threads"),
-        v1(&format!("relations/{event_id}")),
-        v1("timestamp_to_event?ts=0"),
-        format!("/_matrix/client/v1/room_summary/{room_id}"),
-        format!("/_matrix/client/v3/events/{event_id}"),
-        format!("/_matrix/client/v3/events?timeout=0&room_id={room_id}"),
-        "/_matrix/client/v3/initialSync".to_owned(),
+    let main = Client::new(synapse.port).with_token(&user.token);
+    let alias = "/_matrix/client/v3/directory/room/%23partial:myelin.test";
+    main.send("PUT", alias, Some(&json!({ "room_id": room_id })))?.ok()?;
+    let paths = paths_in_partial_state(&room_id, &event_id, alias);
+    let in_part = |rest: &str| format!("/_matrix/client/v3/user/{}/{rest}", user.id);
+    // These do not ask for state.
+    let anyway = [
+        "/_matrix/client/v3/joined_rooms".to_owned(),
+        format!("/_matrix/client/v3/profile/{}", user.id),
+        in_part(&format!("rooms/{room_id}/tags")),
+        in_part(&format!("rooms/{room_id}/account_data/x")),
+        "/_matrix/client/v3/publicRooms".to_owned(),
+        "/_matrix/client/v3/notifications".to_owned(),
     ];
-    let search = "/_matrix/client/v3/search";
+    let term = json!({"search_categories": {"room_events": {"search_term": "hello"}}});
+    let settings = "experimental_features: {msc4306_enabled: true}\n";
+    let settings = format!("{settings}myelin: {{fallback: 'http://127.0.0.1:{}'}}\n", teapot()?);
     for complete in [true, false] {
         if !complete {
             let server = "INSERT INTO partial_state_rooms (room_id, device_lists_stream_id, joined_via) VALUES";
             sql(synapse, &format!("{server} ('{room_id}', 0, 'other.test');"))?;
         }
-        // Whether the state is complete is remembered: each time a new one is asked.
-        let (port, _myelin) = start(synapse, if complete { "complete" } else { "partial" }, "")?;
-        let myelin = Client::new(port);
-        for path in &paths {
-            let answer = ask(&myelin, "GET", path, None)?;
-            ensure!(is_served(&answer) == complete, "{path}: {} {}", answer.status, answer.json()?);
+        // Whether the state is complete is remembered: each time new ones are asked.
+        let name = if complete { "complete" } else { "partial" };
+        let (port, _myelin) = start(synapse, name, &settings)?;
+        let myelin = Client::new(port).with_token(&user.token);
+        for (method, path, body, status) in paths
+            .iter()
+            .map(|(path, status)| ("GET", &**path, None, *status))
+            .chain([("POST", "/_matrix/client/v3/search", Some(&term), 200)])
+        {
+            let answer = myelin.send(method, path, body)?;
+            let told = (is_native(&answer), answer.status);
+            let expected = if complete { (true, status) } else { (false, TEAPOT) };
+            ensure!(told == expected, "{name}, {path}: {told:?} {}", String::from_utf8_lossy(&answer.body));
         }
-        let answer = ask(&myelin, "POST", search, Some(&term))?;
-        ensure!(is_served(&answer) == complete, "{search}: {} {}", answer.status, answer.json()?);
+        for path in &anyway {
+            let answer = myelin.get(path)?;
+            ensure!(is_native(&answer), "{path}: {} {}", answer.status, answer.json()?);
+        }
+        let (python, _python) = python_worker(synapse, &format!("{name}_python"), "")?;
+        let workers = [python.with_token(&user.token), myelin];
+        // Who loads members lazily sees the room before.
+        for (filter, shown) in
+            [("", complete), ("&filter=%7B%22room%22:%7B%22state%22:%7B%22lazy_load_members%22:true%7D%7D%7D", true)]
+        {
+            let path = format!("/_matrix/client/v3/sync?set_presence=offline{filter}");
+            let (_, events) = same_events(&workers, "GET", &path, None)?;
+            ensure!(events.contains(&event_id) == shown, "{path}: {events:?}");
+        }
     }
     sql(synapse, &format!("DELETE FROM partial_state_rooms WHERE room_id = '{room_id}';"))
+}
+
+/// Paths that need the room's whole state, and what they answer when it is there.
+fn paths_in_partial_state(room_id: &str, event_id: &str, alias: &str) -> Vec<(String, u16)> {
+    let mut paths = vec![(alias.to_owned(), 200), (format!("/_matrix/client/v3/events/{event_id}"), 200)];
+    let mut add = |prefix: &str, rest: &[&str]| {
+        paths.extend(rest.iter().map(|rest| (format!("/_matrix/client/{prefix}{}", rest.replace('$', event_id)), 200)));
+    };
+    let in_room = |version: &str| format!("{version}/rooms/{room_id}/");
+    let reads = [
+        "state",
+        "state/m.room.create/",
+        "state/m.room.create",
+        "members",
+        "joined_members",
+        "messages",
+        "context/$",
+        "event/$",
+        "aliases",
+        "initialSync",
+    ];
+    add(&in_room("v3"), &reads);
+    let reads =
+        ["threads", "relations/$", "relations/$/m.thread/m.room.message", "timestamp_to_event?ts=0", "hierarchy"];
+    add(&in_room("v1"), &reads);
+    add(&in_room("unstable/org.matrix.msc2432"), &["aliases"]);
+    add(&in_room("unstable/im.nheko.summary"), &["summary"]);
+    let summaries = ["v1/room_summary/", "unstable/im.nheko.summary/summary/"];
+    for path in summaries {
+        add(path, &[room_id]);
+    }
+    add("v3/", &[&format!("events?timeout=0&room_id={room_id}"), "events?timeout=0", "initialSync"]);
+    let subscription = format!("unstable/io.element.msc4306/rooms/{room_id}/thread/{event_id}/subscription");
+    paths.push((format!("/_matrix/client/{subscription}"), 404));
+    paths
 }
 
 /// Python fetches what is missing, and waits for what is deleted. Forwards it does neither.
@@ -178,7 +392,7 @@ fn history_that_is_fetched_or_deleted(synapse: &Synapse) -> Result<()> {
     ] {
         let served = |dir: &str| -> Result<bool> {
             let path = format!("/_matrix/client/v3/rooms/{room_id}/messages?dir={dir}");
-            Ok(is_served(&myelin.get(&path)?))
+            Ok(myelin.get(&path)?.status == 200)
         };
         ensure!(served("b")? && served("f")?, "{what}: not yet");
         sql(synapse, &before)?;

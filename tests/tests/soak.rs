@@ -4,10 +4,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
 use myelin_testkit::http::Client;
+use myelin_testkit::synapse::SERVER_NAME;
 use myelin_tests::repeated::{Repeated, end_all};
 use myelin_tests::stage::Stage;
+use serde_json::{Value, json};
 
 const SECONDS: u64 = 300;
 const SAMPLE: Duration = Duration::from_secs(2);
@@ -22,7 +25,9 @@ const SYNCS: [&str; 6] = [
 ];
 
 /// So small that they are full after the warm-up: what grows then is no cache.
-const CACHES: &str = "sync_response_cache_duration: 0, global_factor: 0.01";
+const SETTINGS: &str = "caches: {sync_response_cache_duration: 0, global_factor: 0.01}
+rc_federation: {sleep_limit: 1000000, concurrent: 1000}
+";
 
 struct Sample {
     /// Minutes since the start.
@@ -40,11 +45,15 @@ struct Sample {
 fn memory_is_flat() -> Result<()> {
     let seconds = std::env::var("MYELIN_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let folder = tempfile::tempdir()?;
-    let mut stage = Stage::start_with(folder.path(), CACHES)?;
+    let mut stage = Stage::start_with(folder.path(), SETTINGS)?;
     let load = SYNCS.map(|path| {
         let path = format!("/_matrix/client/v3/{}", path.replace("<room>", &stage.talker.rooms[0]));
         Repeated::request(Client::new(stage.myelin.port).with_token(&stage.talker.bob_token), path, Duration::ZERO)
     });
+    let (path, pause) =
+        (format!("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=20", stage.talker.rooms[0]), Duration::ZERO);
+    let (server, client) = (Server::new(&stage)?, Client::new(stage.myelin.port).with_token(&stage.talker.bob_token));
+    let reads = Repeated::start(pause, move || server.read_all(&client.get(&path)?.ok()?["chunk"]));
     let mut samples = Vec::new();
     let (start, port) = (Instant::now(), stage.myelin.port);
     let through = stage.through(&[port], |stage, _, _| {
@@ -54,9 +63,62 @@ fn memory_is_flat() -> Result<()> {
         }
         Ok(())
     });
-    println!("{} requests", end_all(load)?);
+    println!("{} requests of clients", end_all(load)?);
+    println!("{} times {READS} of a server", reads.end()?);
     through?;
     report(&samples)
+}
+
+/// What a server asks of the newest events of a room, one after the other.
+const READS: usize = 6;
+
+/// Ours, as another would ask: signed.
+struct Server {
+    key: SigningKey,
+    client: Client,
+    room_id: String,
+}
+
+impl Server {
+    fn new(stage: &Stage) -> Result<Self> {
+        let line = std::fs::read_to_string(stage.synapse.folder.join("signing.key"))?;
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [_, version, seed] = words[..] else { bail!("an odd key") };
+        let key = SigningKey::new(format!("ed25519:{version}"), &decode_key(seed).context("an odd key")?);
+        Ok(Self { key, client: Client::new(stage.myelin.port), room_id: stage.talker.rooms[0].clone() })
+    }
+
+    /// Whatever needs the room's history or state at events that nobody has asked about before. `events`: newest first.
+    fn read_all(&self, events: &Value) -> Result<()> {
+        let ids: Vec<_> =
+            events.as_array().into_iter().flatten().filter_map(|event| event["event_id"].as_str()).collect();
+        let (Some(newest), Some(oldest)) = (ids.first(), ids.last()) else { bail!("no events: {events}") };
+        let room_id = &self.room_id;
+        for rest in [
+            format!("event/{newest}"),
+            format!("state/{room_id}?event_id={newest}"),
+            format!("state_ids/{room_id}?event_id={newest}"),
+            format!("event_auth/{room_id}/{newest}"),
+            format!("backfill/{room_id}?v={newest}&limit=50"),
+        ] {
+            self.ask("GET", &rest, None)?;
+        }
+        let missing = json!({"earliest_events": [oldest], "latest_events": [newest], "limit": 20});
+        self.ask("POST", &format!("get_missing_events/{room_id}"), Some(&missing))
+    }
+
+    fn ask(&self, method: &str, rest: &str, content: Option<&Value>) -> Result<()> {
+        let uri = &format!("/_matrix/federation/v1/{rest}");
+        let (origin, destination) = (SERVER_NAME, SERVER_NAME);
+        let request = SignedRequest { method, uri, origin, destination, content: content.and_then(Value::as_object) };
+        let (id, signature) = (self.key.id(), self.key.sign(&request.text()?));
+        let header = format!("X-Matrix origin={origin},key=\"{id}\",sig=\"{signature}\",destination=\"{destination}\"");
+        let headers = [("Authorization", header.as_str()), ("Content-Type", "application/json")];
+        let body = content.map(|content| content.to_string().into_bytes());
+        let answer = self.client.send_bytes(method, uri, &headers, body)?;
+        ensure!(answer.header("x-myelin") == Some("native"), "{uri} is passed on: {}", answer.status);
+        answer.ok().with_context(|| uri.clone()).map(drop)
+    }
 }
 
 fn sample(stage: &Stage, start: Instant) -> Result<Sample> {

@@ -51,6 +51,7 @@ impl Seed {
             writeln!(sql, "INSERT INTO destinations ({columns}) VALUES ('{server}', {at}, 60000, {at});")?;
         }
         self.names.set("in an hour", (now + DAY / 24).to_string());
+        self.names.set("in a month", (now + 30 * DAY).to_string());
         let script = synapse.folder.join("servers.sql");
         std::fs::write(&script, sql)?;
         synapse.postgres.run_script("synapse", &script, &[])

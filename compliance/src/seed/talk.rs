@@ -67,6 +67,8 @@ impl Seed {
         self.join("forgetful", &["bob"])?;
         self.state("alice", "forgetful", "retention", "m.room.retention", &json!({"max_lifetime": 1}))?;
         self.say("alice", "forgetful", "gone", "nobody reads this")?;
+        let thread = json!({"rel_type": "m.thread", "event_id": "<forgetful:gone>"});
+        self.relate("bob", "forgetful", "gone too", &thread, "nobody reads this either")?;
         self.account_data("bob", "my.deleted", &json!({}))?;
         self.room_account_data("bob", "general", "my.room", &json!({"colour": "red"}))?;
         self.room_account_data("bob", "general", "m.fully_read.not", &json!({}))?;

@@ -21,6 +21,8 @@ pub fn rows() -> Vec<Row> {
         context("own message", "general", "first").by("alice"),
         context("other device", "general", "first").by("alice2"),
         context("state", "general", "name").by("bob"),
+        context("older than the room keeps", "forgetful", "gone").by("bob").status(403),
+        context("state beside what is older", "forgetful", "retention").by("bob").query("limit", "30").has("/end"),
     ];
     rows.extend(who_asks());
     let filters = [

@@ -12,7 +12,7 @@ fn profile(name: &str) -> Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    [open(), signatures(), headers(), queries(), bodies(), devices(), claims(), notary()]
+    [open(), signatures(), rotated_keys(), headers(), queries(), bodies(), devices(), claims(), notary()]
         .into_iter()
         .flatten()
         .collect()
@@ -76,7 +76,6 @@ fn signatures() -> Vec<Row> {
         lie("signed, a key that nobody has, without id", Signing { key_id: text("ed25519"), ..by_other() }, 401),
         lie("signed, a key that nobody has any more", Signing::by("expired.test"), 401),
         lie("signed, a key that nobody has, nor the server", Signing::by("unknown.test"), 401),
-        profile("a key after another").signed("rotated.test").has("/displayname"),
         lie(
             "sent to another server, and again to us",
             Signing { destination: "third.test".to_owned(), sent_destination: text("third.test"), ..by_other() },
@@ -93,6 +92,28 @@ fn signatures() -> Vec<Row> {
             401,
         ),
         lie("not on the whitelist", Signing::by("stranger.test"), 403),
+    ]
+}
+
+/// A server that has another key than before.
+fn rotated_keys() -> Vec<Row> {
+    let rotated = || Signing::by("rotated.test");
+    let old_id = || Some("ed25519:b_rot".to_owned());
+    let lie = |name: &str, signing: Signing, status: u16| profile(name).signed_as(signing).status(status);
+    vec![
+        profile("a key after another").signed("rotated.test").has("/displayname"),
+        // It is known, was good until an hour ago, and whom to ask for a newer one is not there.
+        lie(
+            "signed, a key that nobody has, but once had",
+            Signing { key_of: "before rotated.test".to_owned(), key_id: old_id(), ..rotated() },
+            401,
+        ),
+        lie(
+            "the key before under the new one's id",
+            Signing { key_of: "before rotated.test".to_owned(), ..rotated() },
+            401,
+        ),
+        lie("signed, a key that nobody has, with the new one", Signing { key_id: old_id(), ..rotated() }, 401),
     ]
 }
 
@@ -259,6 +280,24 @@ fn notary() -> Vec<Row> {
             .has("/server_keys/0"),
         post("federation/notary, a time in an hour", "/_matrix/key/v2/query")
             .body(br#"{"server_keys": {"third.test": {"ed25519:a_thi": {"minimum_valid_until_ts": <in an hour>}}}}"#)
+            .has("/server_keys/0"),
+        // They cannot be fetched: what is known is told.
+        query("a time in a month", "third.test/ed25519%3Aa_thi")
+            .query("minimum_valid_until_ts", "<in a month>")
+            .has("/server_keys/0"),
+        post("federation/notary, a time in a month, of two", "/_matrix/key/v2/query")
+            .body(br#"{"server_keys": {"third.test": {"ed25519:a_thi": {"minimum_valid_until_ts": <in a month>}}, "rotated.test": {"ed25519:b_rot": {"minimum_valid_until_ts": <in a month>}}}}"#)
+            .has("/server_keys/1"),
+        query("the last time of all", "third.test/ed25519%3Aa_thi")
+            .query("minimum_valid_until_ts", "9223372036854775807")
+            .has("/server_keys/0"),
+        query("a time before all", "expired.test/ed25519%3Aa_exp").query("minimum_valid_until_ts", "-1").status(400),
+        all("a time before all, in a body", json!({"expired.test": {"ed25519:a_exp": {"minimum_valid_until_ts": -1}}}))
+            .has("/server_keys/0"),
+        query("a key of the past", "rotated.test/ed25519%3Ab_rot").has("/server_keys/0"),
+        query("all keys, also of the past", "rotated.test").has("/server_keys/1"),
+        query("a far time, not on the whitelist", "stranger.test/ed25519%3Aa_str")
+            .query("minimum_valid_until_ts", "<in a month>")
             .has("/server_keys/0"),
         query("a bad time", "third.test/ed25519%3Aa_thi").query("minimum_valid_until_ts", "x").status(400),
         query("an expired key", "expired.test").has("/server_keys/0"),

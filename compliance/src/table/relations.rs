@@ -101,6 +101,7 @@ fn recursion() -> Vec<Row> {
         get("relations/unknown", "/_matrix/client/v1/rooms/<threads>/relations/$unknown").by("bob").status(404),
         get("relations/unknown room", "/_matrix/client/v1/rooms/!no:myelin.test/relations/$x").by("bob").status(403),
         get("relations/nobody", "/_matrix/client/v1/rooms/<threads>/relations/<threads:root>").status(401),
+        elsewhere("older than the room keeps", "forgetful", "gone").by("bob").status(403),
         elsewhere("of an ignored user", "general", "of mallory").by("bob").status(403),
         elsewhere("left before", "general", "last").by("erin").status(403),
         elsewhere("left after", "general", "of erin").by("erin"),

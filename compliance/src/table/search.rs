@@ -50,6 +50,12 @@ fn found() -> Vec<Row> {
     rows.push(search("a topic", &json!({"search_term": "pear", "keys": ["content.topic"]})).has(FIRST));
     rows.push(search("a name", &json!({"search_term": "general", "keys": ["content.name"]})).has(FIRST));
     rows.push(search("unknown keys", &json!({"search_term": "pear", "keys": ["content.url"]})));
+    for order in ["rank", "recent"] {
+        let events = json!({"search_term": "nobody reads this", "order_by": order, "event_context": {}});
+        rows.push(
+            search(&format!("older than the room keeps by {order}"), &events).has("/search_categories/room_events"),
+        );
+    }
     for user in ["alice", "carol", "mallory", "heidi", "root"] {
         rows.push(search(&format!("pears of {user}"), &json!({"search_term": "pear", "order_by": "recent"})).by(user));
     }

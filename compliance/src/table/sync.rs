@@ -112,6 +112,7 @@ fn wanted() -> Vec<(&'static str, Value)> {
         ("no state", room(json!({"state": {"types": []}}))),
         ("not state of alice", room(json!({"state": {"not_senders": ["@alice:myelin.test"]}}))),
         ("one room", room(json!({"rooms": ["<general>"]}))),
+        ("what a room no longer keeps", room(json!({"rooms": ["<forgetful>"], "timeline": {"limit": 50}}))),
         ("not one room", room(json!({"not_rooms": ["<general>", "<busy>"]}))),
         ("no rooms", room(json!({"rooms": []}))),
         ("timeline of one room", room(json!({"timeline": {"rooms": ["<general>"]}}))),

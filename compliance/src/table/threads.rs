@@ -23,6 +23,7 @@ pub fn rows() -> Vec<Row> {
         threads("from blanks", "threads").by("bob").query("from", " 99 _ 999999 "),
         threads("from empty", "threads").by("bob").query("from", ""),
         threads("none", "busy").by("bob"),
+        threads("older than the room keeps", "forgetful").by("bob").has("/chunk"),
         threads("guest", "threads").by("guest").status(403),
         threads("not a member", "not ours").by("bob").status(403),
         threads("world readable", "world_readable").by("heidi"),

@@ -14,6 +14,7 @@ pub fn rows() -> Vec<Row> {
         lookup("the last", "general").by("bob").query("ts", far).query("dir", "b").has("/event_id"),
         lookup("the last of a fork", "fork").by("bob").query("ts", far).query("dir", "b").has("/event_id"),
         lookup("after the last", "general").by("bob").query("ts", far).status(404),
+        lookup("older than the room keeps", "forgetful").by("bob").query("ts", far).query("dir", "b").has("/event_id"),
         lookup("before the first", "general").by("bob").query("ts", "0").query("dir", "b").status(404),
         lookup("without a time", "general").by("bob").status(400),
         lookup("odd time", "general").by("bob").query("ts", "x").status(400),

@@ -28,6 +28,8 @@ enum Tells {
     Forged,
     /// Keys that are no longer valid.
     TheOld,
+    /// A new key, and that the one that it signs with is of the past.
+    Rotated,
     Nothing,
 }
 
@@ -69,8 +71,17 @@ impl Remote {
             "old_verify_keys": {},
         });
         let Value::Object(mut keys) = keys else { return Ok(None) };
-        let forger = SigningKey::new("ed25519:a", &[255; 32]);
-        let key = if tells == Tells::Forged { &forger } else { &self.key };
+        let (forger, new) = (SigningKey::new("ed25519:a", &[255; 32]), SigningKey::new("ed25519:b", &[255; 32]));
+        let key = match tells {
+            Tells::Forged => &forger,
+            Tells::Rotated => {
+                let old = json!({"ed25519:a": {"key": encode_base64(&self.key.public()), "expired_ts": 1}});
+                keys.insert("verify_keys".to_owned(), json!({"ed25519:b": {"key": encode_base64(&new.public())}}));
+                keys.insert("old_verify_keys".to_owned(), old);
+                &new
+            }
+            _ => &self.key,
+        };
         key.sign_json(&mut keys, name)?;
         Ok(Some(Value::from(keys).to_string()).filter(|_| tells != Tells::Nothing))
     }
@@ -128,12 +139,13 @@ fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>, told: Option<&str>) -> 
 pub fn keys_of_other_servers(synapse: &Synapse) -> Result<()> {
     let folder = tempfile::tempdir()?;
     certificate::make(folder.path())?;
-    let tells = [Tells::Truth, Tells::OfAnother, Tells::Forged, Tells::TheOld, Tells::Nothing, Tells::Truth];
+    let tells =
+        [Tells::Truth, Tells::OfAnother, Tells::Forged, Tells::TheOld, Tells::Rotated, Tells::Nothing, Tells::Truth];
     let remotes: Vec<_> = tells.into_iter().map(|tells| Remote::start(free_port()?, tells)).collect::<Result<_>>()?;
     let tls: Vec<(u16, u16)> =
         remotes.iter().map(|remote| Ok((port(&remote.name)?, remote.plain))).collect::<Result<_>>()?;
     let _tls = nginx::without_tls(folder.path(), "tls", &tls)?;
-    let [good, another, forged, old, silent, crowd] = &remotes[..] else { unreachable!() };
+    let [good, another, forged, old, rotated, silent, crowd] = &remotes[..] else { unreachable!() };
     let (client, _service) =
         myelin(synapse, "keys", &settings(folder.path(), "ip_range_whitelist: ['127.0.0.0/8', '::1']\n", &[]))?;
 
@@ -145,7 +157,7 @@ pub fn keys_of_other_servers(synapse: &Synapse) -> Result<()> {
     })?;
     ensure!(crowd.asked().len() == 1, "asked once: {:#?}", crowd.asked());
 
-    for liar in [another, forged, old, silent] {
+    for liar in [another, forged, old, rotated, silent] {
         liar.is_refused(&client, &liar.name)?;
         ensure!(liar.asked().len() == 1, "{:#?}", liar.asked());
         // It failed, which does not keep from asking it again.
