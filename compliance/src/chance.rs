@@ -82,8 +82,10 @@ fn remove(sync: &mut Value, pointer: &str) {
 }
 
 /// Members of one room that only one of the two sent. Sent again or not may be the membership of whom the timeline
-/// or the room's name needs, and the asker's own, if it is older than `since`: news are always sent. Of a room that
-/// was left the name's members are not told: any may be.
+/// or the room's name needs, and the asker's own, if it is older than `since`: news are always sent. But not of a room
+/// whose timeline the filter leaves out: the state is taken to have been sent before the filter takes its members away,
+/// and if another room does not say otherwise meanwhile, those who stand for the name are not sent either. Of a room
+/// that was left the name's members are not told: any may be.
 fn take_remembered(
     asked: Asked<'_>,
     heroes_only: bool,
@@ -94,6 +96,10 @@ fn take_remembered(
     let mut needed = BTreeSet::new();
     for room in [&*python, &*myelin] {
         needed.extend(list(room, "/summary/m.heroes").filter_map(Value::as_str).map(ToOwned::to_owned));
+    }
+    let silent = [&*python, &*myelin].iter().all(|room| list(room, "/timeline/events").next().is_none());
+    let heroes = if silent { needed.clone() } else { BTreeSet::new() };
+    for room in [&*python, &*myelin] {
         if !heroes_only {
             let senders = list(room, "/timeline/events").filter_map(|event| event["sender"].as_str());
             needed.extend(senders.chain(asked.user_id).map(ToOwned::to_owned));
@@ -110,7 +116,7 @@ fn take_remembered(
         let one_sided = |(user, at): &(&String, &Option<i64>)| {
             a.contains_key(*user) != b.contains_key(*user)
                 && (left || needed.contains(*user))
-                && asked.since.is_none_or(|since| at.is_some_and(|at| at <= since))
+                && (heroes.contains(*user) || asked.since.is_none_or(|since| at.is_some_and(|at| at <= since)))
         };
         let here: BTreeSet<String> = a.iter().chain(&b).filter(one_sided).map(|(user, _)| user.clone()).collect();
         for room in [&mut *python, &mut *myelin] {
@@ -236,6 +242,21 @@ mod tests {
         assert!(!equal(lazy, &with("@b"), &without));
         assert!(!equal(Asked { row: "plain", ..lazy }, &with("@a"), &without));
         assert!(!equal(Asked { since: Some(4), ..lazy }, &with("@a"), &without));
+    }
+
+    #[test]
+    fn heroes_of_a_room_without_a_timeline_may_be_remembered() {
+        let sync = |members: &[Value], timeline: &Value| {
+            let room = json!({"state": {"events": members}, "timeline": {"events": timeline},
+                "summary": {"m.heroes": ["@a"]}});
+            json!({"rooms": {"join": {"!r": room}}})
+        };
+        let early = Asked { row: "lazy", user_id: Some("@me"), since: Some(4), ..Asked::default() };
+        let a = [event("@a", "join")];
+        assert!(equal(early, &sync(&a, &json!([])), &sync(&[], &json!([]))));
+        assert!(!equal(early, &sync(&[event("@b", "join")], &json!([])), &sync(&[], &json!([]))));
+        let message = json!([{"sender": "@b"}]);
+        assert!(!equal(early, &sync(&a, &message), &sync(&[], &message)));
     }
 
     #[test]
