@@ -103,6 +103,7 @@ impl<'a> Comparison<'a> {
         let allowed = self.allowed.find(self.asked.row, &self.path);
         allowed.into_iter().for_each(Entry::mark_used);
         match (allowed.map(|entry| entry.rule), python, myelin) {
+            (Some(Rule::Ignore), ..) => {}
             (Some(Rule::Set), Value::Array(a), Value::Array(b)) => {
                 let (mut a, mut b) = (sorted(a), sorted(b));
                 if allowed.is_some_and(|entry| a.len() == entry.full && b.len() == entry.full) {
@@ -130,7 +131,6 @@ impl<'a> Comparison<'a> {
             (_, Value::Array(a), Value::Array(b)) => self.arrays(a, b),
             (_, Value::Number(a), Value::Number(b)) if same_number(&a.to_string(), &b.to_string()) => {}
             (_, a, b) if a == b => {}
-            (Some(Rule::Ignore), ..) => {}
             _ => self.differ(python, myelin),
         }
     }
@@ -288,6 +288,7 @@ mod tests {
         assert_eq!(paths(near, &json!([{"age": 1}]), &json!([{"age": 7}])), ["/0/age"]);
         let ignore = "[[difference]]\nrule = 'ignore'\npath = '/x'\nreason = 'r'\n";
         assert!(paths(ignore, &json!({"x": 1}), &json!({})).is_empty());
+        assert!(paths(ignore, &json!({"x": {"a": 1}}), &json!({"x": {"b": 1}})).is_empty());
         let stale = "[[difference]]\nrule = 'stale'\npath = '/x'\nreason = 'r'\n";
         assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({"x": {}})).is_empty());
         assert!(paths(stale, &json!({"x": {"a": 1}}), &json!({})).is_empty());
