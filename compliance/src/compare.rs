@@ -103,7 +103,7 @@ impl<'a> Comparison<'a> {
         let allowed = self.allowed.find(self.asked.row, &self.path);
         allowed.into_iter().for_each(Entry::mark_used);
         match (allowed.map(|entry| entry.rule), python, myelin) {
-            (Some(Rule::Ignore), ..) => {}
+            (Some(Rule::Ignore), ..) | (Some(Rule::Stale), Value::Bool(false), Value::Bool(true)) => {}
             (Some(Rule::Set), Value::Array(a), Value::Array(b)) => {
                 let (mut a, mut b) = (sorted(a), sorted(b));
                 if allowed.is_some_and(|entry| a.len() == entry.full && b.len() == entry.full) {
@@ -126,7 +126,6 @@ impl<'a> Comparison<'a> {
             }
             (Some(Rule::Stale), Value::Object(a), Value::Object(b))
                 if b.iter().all(|(key, value)| a.get(key) == Some(value)) => {}
-            (Some(Rule::Stale), Value::Bool(false), Value::Bool(true)) => {}
             (_, Value::Object(a), Value::Object(b)) => self.objects(a, b),
             (_, Value::Array(a), Value::Array(b)) => self.arrays(a, b),
             (_, Value::Number(a), Value::Number(b)) if same_number(&a.to_string(), &b.to_string()) => {}
