@@ -9,9 +9,10 @@ use super::step::Ask;
 use super::world::{ADMIN, World};
 
 #[rustfmt::skip]
-const ROUTES: [(usize, Make); 12] = [
+const ROUTES: [(usize, Make); 13] = [
     (6, search), (4, initial_sync), (3, event_anywhere), (4, mixed_up), (5, pages), (3, thread_subscriptions),
     (2, delayed_events), (3, push_rules), (3, profile_fields), (3, backups), (2, admin), (3, lists),
+    (3, events),
 ];
 
 pub fn any(world: &mut World, by: &str) -> Option<Ask> {
@@ -52,6 +53,12 @@ fn search(world: &mut World, by: &str) -> Option<Ask> {
     } else {
         Ask { keep: Some((name, "/search_categories/room_events/next_batch".to_owned())), ..ask }
     })
+}
+
+/// Not of one room: to a Python worker that is what the user's next /sync is about, too.
+fn events(world: &mut World, by: &str) -> Option<Ask> {
+    let ask = Ask::new("events/since", by, "v3/events").query("timeout", "0").query("from", &token(world));
+    Some(if world.random.percent(30) { ask.query("limit", "3") } else { ask })
 }
 
 fn initial_sync(world: &mut World, by: &str) -> Option<Ask> {
