@@ -226,8 +226,9 @@ fn sort_key(value: &Value) -> (String, i64) {
     if let Some(id) = value["event_id"].as_str() {
         return (id.to_owned(), 0);
     }
-    // A room of an initial sync, whose events have ages.
-    if let Some(room_id) = value["room_id"].as_str().filter(|_| value["visibility"].is_string()) {
+    // A room of an initial sync, whose events have ages, and who types in one.
+    let is_of_room = value["visibility"].is_string() || value["type"] == "m.typing";
+    if let Some(room_id) = value["room_id"].as_str().filter(|_| is_of_room) {
         return (room_id.to_owned(), 0);
     }
     let kind = value["type"].as_str().filter(|kind| *kind == "m.presence");
