@@ -66,7 +66,7 @@ impl Asker<'_> {
 
     /// Whether the right one answered, by the table of routes.
     pub fn wrong_answerer(&self, row: &Row, path: &str, myelin: &Answer) -> Option<Difference> {
-        let native = is_native(myelin);
+        let native = myelin.is_native();
         let expected = if row.passed_on { Expected::PassedOn } else { self.expects(&row.method, path) };
         let right = expected == Expected::Either || native == (expected == Expected::Native);
         (!right).then(|| Difference {
@@ -89,8 +89,4 @@ impl Asker<'_> {
             Found::WrongMethod(_) | Found::Unknown | Found::Outside => Expected::Either,
         }
     }
-}
-
-pub fn is_native(answer: &Answer) -> bool {
-    answer.header("x-myelin") == Some("native")
 }

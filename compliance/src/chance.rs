@@ -93,18 +93,15 @@ fn take_remembered(
     python: &mut Value,
     myelin: &mut Value,
 ) -> BTreeSet<String> {
-    let mut needed = BTreeSet::new();
-    for room in [&*python, &*myelin] {
-        needed.extend(list(room, "/summary/m.heroes").filter_map(Value::as_str).map(ToOwned::to_owned));
-    }
-    let silent = [&*python, &*myelin].iter().all(|room| list(room, "/timeline/events").next().is_none());
-    let heroes = if silent { needed.clone() } else { BTreeSet::new() };
-    for room in [&*python, &*myelin] {
-        if !heroes_only {
-            let senders = list(room, "/timeline/events").filter_map(|event| event["sender"].as_str());
-            needed.extend(senders.chain(asked.user_id).map(ToOwned::to_owned));
-        }
-    }
+    let of_both = |pointer: &str| -> Vec<Value> {
+        [&*python, &*myelin].into_iter().flat_map(|room| list(room, pointer)).cloned().collect()
+    };
+    let (heroes, timelines) = (of_both("/summary/m.heroes"), of_both("/timeline/events"));
+    let is_hero = |user: &str| heroes.iter().any(|hero| hero == user);
+    let is_sender = |user: &str| timelines.iter().any(|event| event["sender"] == user);
+    let is_needed =
+        |user: &str| left || is_hero(user) || (!heroes_only && (is_sender(user) || asked.user_id == Some(user)));
+    let is_filtered_out = timelines.is_empty();
     let mut found = BTreeSet::new();
     for state in STATES {
         let pointer = format!("/{state}/events");
@@ -113,10 +110,11 @@ fn take_remembered(
             members.map(|(user, event)| (user.to_owned(), event["origin_server_ts"].as_i64())).collect()
         };
         let (a, b) = (ids(python), ids(myelin));
+        let is_old = |at: Option<i64>| asked.since.is_none_or(|since| at.is_some_and(|at| at <= since));
         let one_sided = |(user, at): &(&String, &Option<i64>)| {
             a.contains_key(*user) != b.contains_key(*user)
-                && (left || needed.contains(*user))
-                && (heroes.contains(*user) || asked.since.is_none_or(|since| at.is_some_and(|at| at <= since)))
+                && is_needed(user)
+                && (is_old(**at) || (is_filtered_out && is_hero(user)))
         };
         let here: BTreeSet<String> = a.iter().chain(&b).filter(one_sided).map(|(user, _)| user.clone()).collect();
         for room in [&mut *python, &mut *myelin] {

@@ -84,7 +84,7 @@ pub fn run(case: &Case, stack: &Stack, seed: &Seed, allowed: &Allowed) -> Result
         if !differences.is_empty() && only_position && attempt < ATTEMPTS {
             continue;
         }
-        return Ok(Outcome { differences, native: myelin.header("x-myelin") == Some("native") });
+        return Ok(Outcome { differences, native: myelin.is_native() });
     }
     anyhow::bail!("no attempt")
 }
@@ -138,7 +138,7 @@ pub fn come_online(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
         let worker = stack.myelin.with_token(seed.names.get(&format!("token:{user}"))?);
         let mut sync = |query: &str| -> Result<Value> {
             let answer = worker.get(&format!("/_matrix/client/v3/sync?{query}"))?;
-            native &= answer.header("x-myelin") == Some("native");
+            native &= answer.is_native();
             expect_ok(&answer, "a newcomer's sync")
         };
         let first = sync("timeout=0")?;
@@ -162,7 +162,7 @@ pub fn old_events(stack: &Stack, seed: &Seed) -> Result<Outcome> {
         while start.elapsed() < TIMEOUT {
             let path = format!("/_matrix/client/v3/events?from={from}&timeout={}", TIMEOUT.as_millis());
             let answer = worker.with_token(token).get(&path)?;
-            let native = answer.header("x-myelin") == Some("native");
+            let native = answer.is_native();
             let mut answer = expect_ok(&answer, "the old event stream")?;
             let events = answer["chunk"].as_array_mut().context("no chunk")?;
             if let Some(event) = events.iter_mut().find(|event| event["content"]["body"] == "wake the old") {

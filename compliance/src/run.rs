@@ -10,7 +10,7 @@ use myelin_testkit::folder::Folder;
 use myelin_testkit::http::Answer;
 
 use crate::allowed::Allowed;
-use crate::ask::{Asker, Expected, is_native};
+use crate::ask::{Asker, Expected};
 use crate::chance::Asked;
 use crate::compare::{self, Difference};
 use crate::effects;
@@ -207,7 +207,7 @@ impl Twin {
         let (python, myelin) = before;
         self.check_row(row, &python)?;
         let mut differences = compare::answers(asked, &self.allowed, &python, &myelin);
-        let native = is_native(&myelin);
+        let native = myelin.is_native();
         if asker.expects(&row.method, &path) == Expected::PassedOn {
             // The main process answered, which sees presence, for one, otherwise than a worker does. A signature, though,
             // holds there or not.

@@ -3,6 +3,7 @@
 pub mod myelin;
 pub mod reader;
 pub mod repeated;
+pub mod signed;
 pub mod stage;
 pub mod talker;
 pub mod through;

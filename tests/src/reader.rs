@@ -93,7 +93,7 @@ impl Shared {
             let path = format!("/_matrix/client/v3/sync?timeout={LONG_POLL_MS}&since={since}&filter={FILTER}");
             let answer = worker.get(&path).and_then(|answer| {
                 ensure!(answer.status == 200, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
-                ensure!(answer.header("x-myelin") == Some("native"), "the fallback answered");
+                ensure!(answer.is_native(), "the fallback answered");
                 answer.json()
             });
             let mut seen = self.seen();

@@ -50,22 +50,10 @@ impl Side {
         self.user.id.split_once(':').map_or("", |(_, name)| name)
     }
 
-    fn signing_key(&self) -> Result<SigningKey> {
-        let line = std::fs::read_to_string(self.synapse.folder.join("signing.key"))?;
-        let words: Vec<_> = line.split_whitespace().collect();
-        let [algorithm, version, seed] = words[..] else { return Err(anyhow!("an odd key")) };
-        Ok(SigningKey::new(format!("{algorithm}:{version}"), &decode_key(seed).context("an odd key")?))
-    }
-
     /// A request to `other` as this server makes it.
     fn request(&self, other: &Side, uri: &str) -> Result<Answer> {
-        let (key, name) = (self.signing_key()?, self.name());
-        let request = SignedRequest { method: "GET", uri, origin: name, destination: other.name(), content: None };
-        let (id, signature) = (key.id(), key.sign(&request.text()?));
-        let destination = other.name();
-        let header =
-            format!("X-Matrix origin=\"{name}\",key=\"{id}\",sig=\"{signature}\",destination=\"{destination}\"");
-        other.client.send_bytes("GET", uri, &[("Authorization", &header)], None)
+        let key = signed::signing_key(&self.synapse)?;
+        signed::ask(&other.client, &key, [self.name(), other.name()], uri, None)
     }
 
     fn set_state(&self, room: &str, kind: &str, content: &Value) -> Result<String> {
@@ -267,7 +255,7 @@ fn knows_key(pair: &Pair, version: &str) -> Result<()> {
 
 /// Whoever answers is Myelin itself.
 fn native(answer: &Answer, status: u16) -> Result<Value> {
-    ensure!(answer.header("x-myelin") == Some("native"), "{:?}", answer.headers);
+    ensure!(answer.is_native(), "{:?}", answer.headers);
     ensure!(answer.status == status, "{} instead of {status}: {:?}", answer.status, answer.json());
     answer.json()
 }
@@ -384,7 +372,7 @@ fn lose_each_other(pair: &mut Pair, room: &str) -> Result<()> {
         pair.ours.say(room, &format!("meanwhile {number}"))?;
     }
     // It comes back with another key, of which Myelin is the first to hear.
-    let seed = pair.theirs.signing_key()?.sign(b"a seed");
+    let seed = signed::signing_key(&pair.theirs.synapse)?.sign(b"a seed");
     std::fs::write(pair.theirs.synapse.folder.join("signing.key"), format!("ed25519 {NEW_KEY} {}\n", &seed[..43]))?;
     pair.theirs.synapse.start_main()?;
     native(&pair.theirs.request(&pair.ours, "/_matrix/federation/v1/version")?, 200)?;

@@ -56,9 +56,8 @@ fn as_many_requests_as_are_allowed(synapse: &Synapse) -> Result<()> {
     let extra = "rc_profile: TIGHT\nrc_user_directory: TIGHT\nrc_delayed_event_mgmt: TIGHT\n\
                  rc_registration_token_validity: TIGHT\nrc_presence: {per_user: TIGHT}\n"
         .replace("TIGHT", TIGHT);
-    let [limited, free, unset, raised] =
-        ["limited", "free", "unset", "raised"].map(|name| synapse.register(name).map_err(|error| error.context(name)));
-    let (limited, free, unset, raised) = (limited?, free?, unset?, raised?);
+    let (limited, free) = (synapse.register("limited")?, synapse.register("free")?);
+    let (unset, raised) = (synapse.register("unset")?, synapse.register("raised")?);
     // Other numbers than 0 are for the sending of events alone.
     for (user, limit) in [(&free, "0, 0"), (&unset, "NULL, NULL"), (&raised, "1000, 1000")] {
         sql(synapse, &format!("INSERT INTO ratelimit_override VALUES ('{}', {limit});", user.id))?;
@@ -224,15 +223,10 @@ fn same_events(workers: &[Client; 2], method: &str, path: &str, body: Option<&Va
         anyhow::Ok((answer, found))
     });
     let ((python, expected), (myelin, found)) = (python?, myelin?);
-    ensure!(is_native(&myelin), "{path} is passed on: {}", myelin.status);
+    ensure!(myelin.is_native(), "{path} is passed on: {}", myelin.status);
     let same = (python.status, &expected) == (myelin.status, &found);
     ensure!(same, "{path}: Python {} {expected:?}, Myelin {} {found:?}", python.status, myelin.status);
     Ok((python.status, found))
-}
-
-/// Whether Myelin answered itself.
-fn is_native(answer: &Answer) -> bool {
-    answer.header("x-myelin") == Some("native")
 }
 
 /// A user with a room and an event in it.
@@ -308,13 +302,13 @@ fn rooms_in_partial_state(synapse: &Synapse) -> Result<()> {
             .chain([("POST", "/_matrix/client/v3/search", Some(&term), 200)])
         {
             let answer = myelin.send(method, path, body)?;
-            let told = (is_native(&answer), answer.status);
+            let told = (answer.is_native(), answer.status);
             let expected = if complete { (true, status) } else { (false, TEAPOT) };
             ensure!(told == expected, "{name}, {path}: {told:?} {}", String::from_utf8_lossy(&answer.body));
         }
         for path in &anyway {
             let answer = myelin.get(path)?;
-            ensure!(is_native(&answer), "{path}: {} {}", answer.status, answer.json()?);
+            ensure!(answer.is_native(), "{path}: {} {}", answer.status, answer.json()?);
         }
         let (python, _python) = python_worker(synapse, &format!("{name}_python"), "")?;
         let workers = [python.with_token(&user.token), myelin];

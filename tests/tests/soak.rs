@@ -81,10 +81,7 @@ struct Server {
 
 impl Server {
     fn new(stage: &Stage) -> Result<Self> {
-        let line = std::fs::read_to_string(stage.synapse.folder.join("signing.key"))?;
-        let words: Vec<_> = line.split_whitespace().collect();
-        let [_, version, seed] = words[..] else { bail!("an odd key") };
-        let key = SigningKey::new(format!("ed25519:{version}"), &decode_key(seed).context("an odd key")?);
+        let key = signed::signing_key(&stage.synapse)?;
         Ok(Self { key, client: Client::new(stage.myelin.port), room_id: stage.talker.rooms[0].clone() })
     }
 
@@ -101,23 +98,17 @@ impl Server {
             format!("event_auth/{room_id}/{newest}"),
             format!("backfill/{room_id}?v={newest}&limit=50"),
         ] {
-            self.ask("GET", &rest, None)?;
+            self.ask(&rest, None)?;
         }
         let missing = json!({"earliest_events": [oldest], "latest_events": [newest], "limit": 20});
-        self.ask("POST", &format!("get_missing_events/{room_id}"), Some(&missing))
+        self.ask(&format!("get_missing_events/{room_id}"), Some(&missing))
     }
 
-    fn ask(&self, method: &str, rest: &str, content: Option<&Value>) -> Result<()> {
-        let uri = &format!("/_matrix/federation/v1/{rest}");
-        let (origin, destination) = (SERVER_NAME, SERVER_NAME);
-        let request = SignedRequest { method, uri, origin, destination, content: content.and_then(Value::as_object) };
-        let (id, signature) = (self.key.id(), self.key.sign(&request.text()?));
-        let header = format!("X-Matrix origin={origin},key=\"{id}\",sig=\"{signature}\",destination=\"{destination}\"");
-        let headers = [("Authorization", header.as_str()), ("Content-Type", "application/json")];
-        let body = content.map(|content| content.to_string().into_bytes());
-        let answer = self.client.send_bytes(method, uri, &headers, body)?;
-        ensure!(answer.header("x-myelin") == Some("native"), "{uri} is passed on: {}", answer.status);
-        answer.ok().with_context(|| uri.clone()).map(drop)
+    fn ask(&self, rest: &str, content: Option<&Value>) -> Result<()> {
+        let uri = format!("/_matrix/federation/v1/{rest}");
+        let answer = signed::ask(&self.client, &self.key, [SERVER_NAME; 2], &uri, content)?;
+        ensure!(answer.is_native(), "{uri} is passed on: {}", answer.status);
+        answer.ok().context(uri).map(drop)
     }
 }
 

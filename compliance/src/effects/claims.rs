@@ -39,7 +39,7 @@ pub fn claims(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
             let header = Signing::by("other.test").header(&seed.names, "POST", path, Some(&body))?;
             worker.send_bytes("POST", path, &[("Authorization", &header)], Some(body))?
         };
-        let native = answer.header("x-myelin") == Some("native");
+        let native = answer.is_native();
         let answer = expect_ok(&answer, "a claim")?;
         let keys = answer["one_time_keys"][&giver][&device].as_object().with_context(|| format!("no key: {answer}"))?;
         ensure!(keys.len() == 1, "not one key: {answer}");

@@ -153,7 +153,7 @@ fn effect(case: &Case, stack: &Stack, seed: &mut Seed, lines: &mut Lines, native
     found.rows = rows(case, stack, seed)?;
     found.lines = lines.of(seed.names.get("@me")?, if native { "myelin1" } else { "python1" });
     found.lines.retain(|line| case.needless.is_none_or(|needless| !line.contains(needless)));
-    let is_native = answer.header("x-myelin") == Some("native");
+    let is_native = answer.is_native();
     Ok((hide(found, seed, user)?, !native || is_native))
 }
 

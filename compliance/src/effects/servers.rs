@@ -8,7 +8,6 @@ use myelin_testkit::http::{Answer, Client};
 use serde_json::json;
 
 use super::{GLANCE, Lines, PATIENCE};
-use crate::ask::is_native;
 use crate::compare::Difference;
 use crate::run::Outcome;
 use crate::seed::Seed;
@@ -38,7 +37,7 @@ pub fn returns(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
         lines.forget();
         let answer = signed(worker, seed, server, PROFILE)?;
         answer.ok()?;
-        ensure!(server == RETURNING[0] || is_native(&answer), "Myelin passed it on");
+        ensure!(server == RETURNING[0] || answer.is_native(), "Myelin passed it on");
         let up = format!("REMOTE_SERVER_UP {server}");
         let name = if server == RETURNING[0] { "python1" } else { "myelin1" };
         let start = Instant::now();
@@ -82,7 +81,7 @@ pub fn user_info(stack: &Stack, seed: &mut Seed) -> Result<Outcome> {
         let path = format!("{USER_INFO}?access_token={token}");
         let (python, main, myelin) = (stack.python.get(&path)?, stack.main.get(&path)?, stack.myelin.get(&path)?);
         ensure!(python.status == 500, "a Python worker knows of {what} tokens: {}", python.status);
-        ensure!(main.status == status && is_native(&myelin), "{what}: {}", main.status);
+        ensure!(main.status == status && myelin.is_native(), "{what}: {}", main.status);
         let text = |answer: &Answer| Ok::<_, anyhow::Error>(format!("{} {}", answer.status, answer.json()?));
         let (main, myelin) = (text(&main)?, text(&myelin)?);
         if main != myelin {

@@ -209,6 +209,7 @@ fn others() -> Vec<Row> {
         lookup("the last").query("ts", far).query("dir", "b").has("/event_id"),
         lookup("after the last").query("ts", far).query("dir", "f").status(404),
         lookup("before the first").query("ts", "0").query("dir", "b").status(404),
+        lookup("beyond 64 bits").query("ts", "99999999999999999999").query("dir", "f").status(404).passed_on(),
         lookup("no time").query("dir", "b").status(400),
         lookup("no direction").query("ts", "0").status(400),
         lookup("dir x").query("ts", "0").query("dir", "x").status(400),

@@ -18,6 +18,7 @@ pub fn rows() -> Vec<Row> {
         lookup("before the first", "general").by("bob").query("ts", "0").query("dir", "b").status(404),
         lookup("without a time", "general").by("bob").status(400),
         lookup("odd time", "general").by("bob").query("ts", "x").status(400),
+        lookup("beyond 64 bits", "general").by("bob").query("ts", "99999999999999999999").status(404).passed_on(),
         lookup("negative time", "general").by("bob").query("ts", "-1").status(400),
         lookup("dir x", "general").by("bob").query("ts", "0").query("dir", "x").status(400),
         lookup("guest", "general").by("guest").query("ts", "0").status(403),

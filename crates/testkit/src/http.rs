@@ -21,6 +21,11 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether Myelin answered by itself.
+    pub fn is_native(&self) -> bool {
+        self.header("x-myelin") == Some("native")
+    }
+
     /// The JSON of a 200.
     pub fn ok(&self) -> Result<Value> {
         ensure!(self.status == 200, "{}: {}", self.status, String::from_utf8_lossy(&self.body));

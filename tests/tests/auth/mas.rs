@@ -114,7 +114,7 @@ fn as_python(python: &Client, myelin: &Client) -> Result<()> {
             let shown = |answer: &Answer| (answer.status, answer.header("cache-control").map(str::to_owned));
             ensure!(shown(&python) == shown(&myelin), "{path}: {:?}, {:?}", shown(&python), shown(&myelin));
             ensure!(python.json()? == myelin.json()?, "{path}: {} {}", python.json()?, myelin.json()?);
-            ensure!(myelin.header("x-myelin") == Some("native"), "{path} is passed on");
+            ensure!(myelin.is_native(), "{path} is passed on");
         }
     }
     Ok(())
@@ -183,7 +183,7 @@ fn new_cross_signing_keys(synapse: &Synapse, client: &Client) -> Result<()> {
     };
     let stored = |letter: &str| -> Result<()> {
         let answer = upload(letter)?;
-        ensure!(answer.header("x-myelin") == Some("native"), "{letter} is passed on");
+        ensure!(answer.is_native(), "{letter} is passed on");
         expect(&answer, 200, &json!({}))
     };
     let passed_on = |letter: &str| -> Result<()> {

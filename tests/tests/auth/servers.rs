@@ -93,11 +93,7 @@ impl Remote {
     /// A signed request for something that only servers may know, in `name`.
     fn ask(&self, client: &Client, name: &str) -> Result<Answer> {
         let uri = "/_matrix/federation/v1/query/profile?user_id=@nobody:myelin.test";
-        let request = SignedRequest { method: "GET", uri, origin: name, destination: SERVER_NAME, content: None };
-        let signature = self.key.sign(&request.text()?);
-        let header =
-            format!("X-Matrix origin=\"{name}\",key=\"ed25519:a\",sig=\"{signature}\",destination=\"{SERVER_NAME}\"");
-        client.send_bytes("GET", uri, &[("Authorization", &header)], None)
+        signed::ask(client, &self.key, [name, SERVER_NAME], uri, None)
     }
 
     fn is_accepted(&self, client: &Client) -> Result<()> {

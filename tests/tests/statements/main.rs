@@ -107,7 +107,7 @@ impl User {
 
     fn sync(&self, query: &str) -> Result<Value> {
         let answer = self.myelin.get(&format!("/_matrix/client/v3/sync?set_presence=offline&{query}"))?;
-        ensure!(answer.header("x-myelin") == Some("native"), "the fallback answered");
+        ensure!(answer.is_native(), "the fallback answered");
         answer.ok()
     }
 

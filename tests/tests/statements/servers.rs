@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
+use myelin_model::signing::SigningKey;
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::free_port;
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
+use myelin_tests::signed;
 use serde_json::{Value, json};
 
 use super::{Counted, User};
@@ -35,20 +36,8 @@ impl Server {
     }
 
     fn answer(&self, path: &str, content: Option<&Value>) -> Result<Answer> {
-        let method = if content.is_some() { "POST" } else { "GET" };
-        let request = SignedRequest {
-            method,
-            uri: path,
-            origin: SERVER_NAME,
-            destination: SERVER_NAME,
-            content: content.and_then(Value::as_object),
-        };
-        let (id, signature) = (self.key.id(), self.key.sign(&request.text()?));
-        let header = format!("X-Matrix origin=\"{SERVER_NAME}\",key=\"{id}\",sig=\"{signature}\"");
-        let headers = [("Authorization", header.as_str()), ("Content-Type", "application/json")];
-        let body = content.map(|content| content.to_string().into_bytes());
-        let answer = self.myelin.send_bytes(method, path, &headers, body)?;
-        ensure!(answer.header("x-myelin") == Some("native"), "the fallback answered {path}");
+        let answer = signed::ask(&self.myelin, &self.key, [SERVER_NAME; 2], path, content)?;
+        ensure!(answer.is_native(), "the fallback answered {path}");
         Ok(answer)
     }
 
@@ -67,11 +56,7 @@ impl Server {
 
 pub fn other_servers(synapse: &Synapse) -> Result<()> {
     let counted = Counted::start_on(synapse, "servers", free_port()?)?;
-    let file = std::fs::read_to_string(synapse.folder.join("signing.key"))?;
-    let mut words = file.split_whitespace().skip(1);
-    let (version, seed) = (words.next().unwrap_or_default(), words.next().and_then(decode_key));
-    let key = SigningKey::new(format!("ed25519:{version}"), &seed.context("an odd key")?);
-    let server = Server { myelin: counted.myelin.clone(), key };
+    let server = Server { myelin: counted.myelin.clone(), key: signed::signing_key(synapse)? };
     let owner = User::register(synapse, &counted.myelin, "host")?;
     let room_id = owner.create_room("walks")?;
     let events = (0..MESSAGES).map(|n| owner.say(&room_id, &n.to_string())).collect::<Result<Vec<_>>>()?;

@@ -76,8 +76,16 @@ fn markdown() -> String {
         "# Routes\n\nPrinted by `myelin routes --format markdown`: what a generic worker serves, and who answers when \
          Myelin is asked.\nThe header `X-Myelin: native|fallback` and the metric \
          `myelin_requests_total{servlet,answered_by}` say it of each request.\n\n\
-         Also on Myelin's routes the fallback answers what is not native: rooms whose state is still being fetched \
-         (fast joins),\nwhat other servers or application services must be asked for, cross-signing keys that need a password, keys of users whom an application service or another server must be asked about (keys/query and keys/claim; MSC3983, MSC3984), the experimental feature MSC2815 (redacted content), writes whose body is not as it should be (where Synapse's answer is an exception's or a library's), bodies of writes and of other servers that are nested deeper than 128 levels, receipts in read_markers, terms of more than 4 KiB for user_directory/search, requests of other servers while too many keys are being fetched, devices that must be made and, with `modules:`, the routes whose answers a module can change. \
+         Also on Myelin's routes the fallback answers what is not native:\n\n\
+         * rooms whose state is still being fetched (fast joins);\n\
+         * what other servers or application services must be asked for, keys of their users included (MSC3983, \
+         MSC3984), and requests of other servers while too many keys are being fetched;\n\
+         * cross-signing keys that need a password, and devices that must be made;\n\
+         * the experimental feature MSC2815 (redacted content);\n\
+         * writes whose body is not as it should be (where Synapse's answer is an exception's or a library's), bodies \
+         of writes and of other servers that are nested deeper than 128 levels, receipts in read_markers;\n\
+         * terms of more than 4 KiB for user_directory/search, times beyond 64 bits for timestamp_to_event;\n\
+         * with `modules:`, the routes whose answers a module can change.\n\n\
          Without a fallback these are 404 `M_UNRECOGNIZED`.\n\n\
          | Methods | Path | Servlet | Answered by |\n|---|---|---|---|\n",
     );
