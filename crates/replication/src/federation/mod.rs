@@ -1,6 +1,7 @@
 //! Requests to other homeservers: where those are, and how they are reached. Answers to
 //! `synapse/http/federation/matrix_federation_agent.py` and to the part of `synapse/http/proxyagent.py` for federation.
 
+pub mod dns;
 pub mod servers;
 mod tls;
 mod well_known;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dns::{Dns, Lookup};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -22,7 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use myelin_config::{Config, IpRange, is_blocked};
 use rand::seq::SliceRandom;
 use rustls::ClientConfig;
-use servers::{Dns, Lookup, Servers, literal};
+use servers::{Servers, literal};
 use tower::Service;
 use well_known::WellKnownResolver;
 

@@ -1,75 +1,20 @@
 //! Where a homeserver listens, once its name is known. Answers to `MatrixHostnameEndpoint` in
-//! `synapse/http/federation/matrix_federation_agent.py` and to `srv_resolver.py`.
+//! `synapse/http/federation/matrix_federation_agent.py` and to the order of `srv_resolver.py`.
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::proto::rr::RData;
 use http::Uri;
 use rand::RngExt;
 use rand::seq::SliceRandom;
+
+use super::dns::{Lookup, Server};
 
 /// Where a server listens that does not say otherwise.
 const PORT: u16 = 8448;
 /// Servers of one name that are tried.
 const MAX_SERVERS: usize = 20;
-/// Answers of the domain name system that are kept, for as long as it says.
-const KEPT_ANSWERS: u64 = 10_000;
-
-/// A record of the kind SRV.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    pub host: String,
-    pub port: u16,
-    pub priority: u16,
-    pub weight: u16,
-}
-
-/// The domain name system, as far as it is asked here.
-pub trait Lookup: Send + Sync {
-    /// Records of a service; none when there is no such name.
-    fn service(&self, name: String) -> BoxFuture<'_, io::Result<Vec<Server>>>;
-}
-
-/// The resolver that `/etc/resolv.conf` names.
-pub struct Dns(Option<TokioResolver>);
-
-impl Dns {
-    pub fn from_system() -> Self {
-        let resolver = TokioResolver::builder_tokio().and_then(|mut builder| {
-            builder.options_mut().cache_size = KEPT_ANSWERS;
-            builder.build()
-        });
-        Self(resolver.inspect_err(|error| tracing::warn!("no SRV records can be looked up: {error}")).ok())
-    }
-}
-
-impl Lookup for Dns {
-    fn service(&self, name: String) -> BoxFuture<'_, io::Result<Vec<Server>>> {
-        Box::pin(async move {
-            let resolver = self.0.as_ref().ok_or_else(|| io::Error::other("there is no resolver"))?;
-            // As it is: not within the search domains of this machine.
-            let found = match resolver.srv_lookup(format!("{name}.")).await {
-                Ok(found) => found,
-                Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
-                Err(error) => return Err(io::Error::other(error)),
-            };
-            let server = |data: &RData| match data {
-                RData::SRV(srv) => Some(Server {
-                    host: srv.target.to_ascii(),
-                    port: srv.port,
-                    priority: srv.priority,
-                    weight: srv.weight,
-                }),
-                _ => None,
-            };
-            Ok(found.answers().iter().filter_map(|record| server(&record.data)).collect())
-        })
-    }
-}
 
 /// Where homeservers are.
 pub struct Servers(Arc<dyn Lookup>);
@@ -136,6 +81,8 @@ fn sort(mut servers: Vec<Server>) -> Vec<Server> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+
+    use futures_util::future::BoxFuture;
 
     use super::*;
 
