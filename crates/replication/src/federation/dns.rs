@@ -5,11 +5,13 @@ use std::io;
 use futures_util::future::BoxFuture;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 /// Answers of the domain name system that are kept, for as long as it says.
 const KEPT_ANSWERS: u64 = 10_000;
+/// One leading to the next.
+const MAX_ALIASES: usize = 8;
 
 /// A record of the kind SRV.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,23 +48,43 @@ impl Lookup for Dns {
         Box::pin(async move {
             let resolver = self.0.as_ref().ok_or_else(|| io::Error::other("there is no resolver"))?;
             // As it is: not within the search domains of this machine.
-            let found = match resolver.srv_lookup(format!("{name}.")).await {
-                Ok(found) => found,
-                Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
-                Err(error) => return Err(io::Error::other(error)),
-            };
-            let server = |data: &RData| match data {
-                RData::SRV(srv) => Some(Server {
-                    host: srv.target.to_ascii(),
-                    port: srv.port,
-                    priority: srv.priority,
-                    weight: srv.weight,
-                }),
-                _ => None,
-            };
-            Ok(found.answers().iter().filter_map(|record| server(&record.data)).collect())
+            let mut name = Name::from_ascii(format!("{name}.")).map_err(io::Error::other)?;
+            for _ in 0..=MAX_ALIASES {
+                let found = records(resolver, &name, RecordType::SRV, server).await?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+                // The resolver does not find the records of an alias: it takes their targets for further aliases.
+                match records(resolver, &name, RecordType::CNAME, alias).await?.pop() {
+                    Some(other) => name = other,
+                    None => break,
+                }
+            }
+            Ok(Vec::new())
         })
     }
+}
+
+async fn records<T>(
+    resolver: &TokioResolver,
+    name: &Name,
+    kind: RecordType,
+    of: fn(&RData) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    match resolver.lookup(name.clone(), kind).await {
+        Ok(found) => Ok(found.answers().iter().filter_map(|record| of(&record.data)).collect()),
+        Err(error) if error.is_no_records_found() => Ok(Vec::new()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+fn server(data: &RData) -> Option<Server> {
+    let RData::SRV(srv) = data else { return None };
+    Some(Server { host: srv.target.to_ascii(), port: srv.port, priority: srv.priority, weight: srv.weight })
+}
+
+fn alias(data: &RData) -> Option<Name> {
+    if let RData::CNAME(alias) = data { Some(alias.0.clone()) } else { None }
 }
 
 #[cfg(test)]
@@ -71,8 +93,8 @@ mod tests {
 
     use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
     use hickory_resolver::proto::op::{Message, ResponseCode};
+    use hickory_resolver::proto::rr::Record;
     use hickory_resolver::proto::rr::rdata::{CNAME, SRV};
-    use hickory_resolver::proto::rr::{Name, Record};
     use tokio::net::UdpSocket;
 
     use super::*;
@@ -86,8 +108,8 @@ mod tests {
     }
 
     /// What a server of names answers.
-    fn answer(asked: &Name) -> (ResponseCode, Vec<Record>) {
-        let records = match asked.to_ascii().as_str() {
+    fn answer(asked: &Name, kind: RecordType) -> (ResponseCode, Vec<Record>) {
+        let mut records = match asked.to_ascii().as_str() {
             "_matrix._tcp.two.test." => {
                 vec![srv("_matrix._tcp.two.test.", 20, "b.test."), srv("_matrix._tcp.two.test.", 10, "a.test.")]
             }
@@ -96,11 +118,13 @@ mod tests {
                 let alias = Record::from_rdata(name("_matrix._tcp.alias.test."), 60, alias);
                 vec![alias, srv("_matrix._tcp.real.test.", 0, "real.test.")]
             }
+            "_matrix._tcp.real.test." => vec![srv("_matrix._tcp.real.test.", 0, "real.test.")],
             "_matrix._tcp.refused.test." => vec![srv("_matrix._tcp.refused.test.", 0, ".")],
             "_matrix._tcp.empty.test." => Vec::new(),
             "_matrix._tcp.broken.test." => return (ResponseCode::ServFail, Vec::new()),
             _ => return (ResponseCode::NXDomain, Vec::new()),
         };
+        records.retain(|record| [kind, RecordType::CNAME].contains(&record.record_type()));
         (ResponseCode::NoError, records)
     }
 
@@ -108,7 +132,7 @@ mod tests {
         let mut buffer = [0; 512];
         while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
             let query = Message::from_vec(&buffer[..length]).unwrap();
-            let (code, records) = answer(query.queries[0].name());
+            let (code, records) = answer(query.queries[0].name(), query.queries[0].query_type());
             let mut response = query.into_response();
             response.metadata.response_code = code;
             response.add_answers(records);
