@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
 use myelin_testkit::certificate;
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::nginx;
@@ -14,7 +13,7 @@ use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::program::program;
 use myelin_testkit::proxy::Proxy;
 use myelin_testkit::synapse::{Synapse, User};
-use myelin_tests::eventually;
+use myelin_tests::{eventually, signed};
 use serde_json::{Value, json};
 
 /// Said while the other server is away; no more than it asks for at once when it finds a gap.

@@ -5,10 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use myelin_model::signing::{SignedRequest, SigningKey, decode_key};
+use myelin_model::signing::SigningKey;
 use myelin_testkit::http::Client;
 use myelin_testkit::synapse::SERVER_NAME;
 use myelin_tests::repeated::{Repeated, end_all};
+use myelin_tests::signed;
 use myelin_tests::stage::Stage;
 use serde_json::{Value, json};
 

@@ -125,11 +125,19 @@ impl Proxies {
         };
         let no = root.texts("no_proxy_hosts")?.join(",");
         Ok(Self {
-            http: root.text("http_proxy")?.or_else(|| environment("http_proxy")),
-            https: root.text("https_proxy")?.or_else(|| environment("https_proxy")),
+            http: root.text("http_proxy")?.or_else(|| environment("http_proxy")).map(with_port),
+            https: root.text("https_proxy")?.or_else(|| environment("https_proxy")).map(with_port),
             no: if root.has("no_proxy_hosts") { Some(no) } else { environment("no_proxy") },
         })
     }
+}
+
+/// `parse_proxy`: 1080 is meant where no port is named.
+fn with_port(proxy: String) -> String {
+    let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", &proxy));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let after_host = authority.rsplit(['@', ']']).next().unwrap_or_default();
+    if after_host.contains(':') { proxy } else { format!("{scheme}://{authority}:1080") }
 }
 
 fn read_tls(root: &Section<'_>) -> Result<FederationTls, ConfigError> {

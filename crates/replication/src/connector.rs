@@ -56,22 +56,45 @@ pub struct Addresses {
 
 /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment, as Synapse's client in Rust takes them.
 #[derive(Clone, Debug)]
-pub struct Proxies(Arc<Matcher>);
+pub struct Proxies {
+    matcher: Arc<Matcher>,
+    /// For proxies that are themselves at https://.
+    tls: ClientConfig,
+}
 
 impl Proxies {
-    pub fn from_env() -> Self {
-        Self(Arc::new(Matcher::from_env()))
+    pub fn from_env(tls: ClientConfig) -> Self {
+        Self { matcher: Arc::new(Matcher::from_env()), tls }
     }
 
     /// Of http:// and of https://; `no`: names that are reached without them.
-    pub fn new(http: Option<&str>, https: Option<&str>, no: Option<&str>) -> Self {
+    pub fn new([http, https, no]: [Option<&str>; 3], tls: ClientConfig) -> Self {
         let [http, https, no] = [http, https, no].map(|value| value.unwrap_or_default().to_owned());
-        Self(Arc::new(Matcher::builder().http(http).https(https).no(no).build()))
+        Self { matcher: Arc::new(Matcher::builder().http(http).https(https).no(no).build()), tls }
     }
 
     /// `Proxy-Authorization` of a request that the proxy itself reads; one over TLS it only conveys.
     pub fn authorization(&self, uri: &Uri) -> Option<HeaderValue> {
-        self.0.intercept(uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP))?.basic_auth().cloned()
+        self.matcher.intercept(uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP))?.basic_auth().cloned()
+    }
+
+    /// A tunnel for what is encrypted; the rest is for the proxy to read.
+    async fn connect(&self, proxy: &Intercept, uri: Uri) -> io::Result<TokioIo<Reached>> {
+        let mut to_proxy = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(PlainConnector::default());
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            let stream = to_proxy.call(proxy.uri().clone()).await.map_err(io::Error::other)?;
+            return Ok(TokioIo::new(Reached::to_proxy(TokioIo::new(stream))));
+        }
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
+        if let Some(authorization) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(authorization.clone());
+        }
+        let stream = tunnel.call(uri).await.map_err(io::Error::other)?;
+        Ok(TokioIo::new(Reached { stream: Box::new(TokioIo::new(stream)), by_proxy: false }))
     }
 }
 
@@ -111,29 +134,27 @@ pub fn base_uri(location: &InstanceLocation) -> String {
     }
 }
 
-/// Certificates are verified against those of the system, which are read only if `tls` is needed.
-pub fn connector(tls: bool, versions: Versions, proxies: Option<Proxies>) -> Connector {
-    let plain = PlainConnector { proxies, ..PlainConnector::default() };
-    let builder = if tls { HttpsConnectorBuilder::new().with_native_roots() } else { Err(io::Error::other("no TLS")) };
-    let builder = match builder {
-        Ok(builder) => builder,
-        Err(error) => {
-            if tls {
-                tracing::warn!("no certificate can be verified: {error}");
-            }
-            HttpsConnectorBuilder::new().with_tls_config(no_roots())
+/// Certificates are verified against those of the system, which are read only if they are `needed`.
+pub fn tls(needed: bool) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    if needed {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            tracing::warn!("no certificate can be verified: {:?}", found.errors);
         }
-    };
-    let builder = builder.https_or_http();
+    }
+    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+pub fn connector(tls: ClientConfig, versions: Versions, proxies: Option<Proxies>) -> Connector {
+    let plain = PlainConnector { proxies, ..PlainConnector::default() };
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     match versions {
         Versions::Http1 => builder.enable_http1().wrap_connector(plain),
         Versions::Http2 => builder.enable_http2().wrap_connector(plain),
         Versions::Any => builder.enable_all_versions().wrap_connector(plain),
     }
-}
-
-fn no_roots() -> ClientConfig {
-    ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
 }
 
 impl Service<Uri> for PlainConnector {
@@ -169,8 +190,10 @@ impl Service<Uri> for PlainConnector {
 
 impl PlainConnector {
     async fn reach(&self, uri: Uri) -> io::Result<TokioIo<Reached>> {
-        if let Some(proxy) = self.proxies.as_ref().and_then(|proxies| proxies.0.intercept(&uri)) {
-            return connect_by(&proxy, uri).await;
+        if let Some(proxies) = &self.proxies
+            && let Some(proxy) = proxies.matcher.intercept(&uri)
+        {
+            return proxies.connect(&proxy, uri).await;
         }
         let stream = connect(&uri, self.addresses.as_deref()).await?;
         Ok(TokioIo::new(Reached { stream, by_proxy: false }))
@@ -217,21 +240,6 @@ async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             Ok(None) | Err(_) => {}
         }
     }
-}
-
-/// A tunnel for what is encrypted; the rest is for the proxy to read.
-async fn connect_by(proxy: &Intercept, uri: Uri) -> io::Result<TokioIo<Reached>> {
-    if proxy.uri().scheme() != Some(&Scheme::HTTP) {
-        return Err(io::Error::other("only proxies at http:// are supported"));
-    }
-    if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Ok(TokioIo::new(Reached { stream: connect(proxy.uri(), None).await?, by_proxy: true }));
-    }
-    let mut tunnel = Tunnel::new(proxy.uri().clone(), PlainConnector::default());
-    if let Some(authorization) = proxy.basic_auth() {
-        tunnel = tunnel.with_auth(authorization.clone());
-    }
-    tunnel.call(uri).await.map_err(io::Error::other)
 }
 
 impl Reached {
@@ -331,9 +339,9 @@ mod tests {
         let (proxy, direct) = (proxy.unwrap(), direct.unwrap());
         let (place, port) = (proxy.local_addr().unwrap(), direct.local_addr().unwrap().port());
         let matcher = Matcher::builder().all(format!("http://user:pass@{place}")).no("localhost").build();
-        let proxies = Proxies(Arc::new(matcher));
+        let proxies = Proxies { matcher: Arc::new(matcher), tls: tls(false) };
         let client: Client<_, Empty<Bytes>> =
-            Client::builder(TokioExecutor::new()).build(connector(false, Versions::Any, Some(proxies.clone())));
+            Client::builder(TokioExecutor::new()).build(connector(tls(false), Versions::Any, Some(proxies.clone())));
         let get = |uri: &str| client.get(uri.parse().unwrap());
 
         // What is not encrypted, the proxy reads.

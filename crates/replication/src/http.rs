@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::connector::{Connector, Versions, base_uri, connector, describe};
+use crate::connector::{Connector, Versions, base_uri, connector, describe, tls};
 
 /// Python quotes everything but these.
 const SAFE: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -93,7 +93,7 @@ impl Client {
     /// `instances` by wire name.
     pub fn of(instances: &BTreeMap<String, InstanceLocation>, secret: Option<&str>) -> Self {
         let bases = instances.iter().map(|(name, location)| (name.clone(), base_uri(location))).collect();
-        let tls = instances.values().any(InstanceLocation::is_tls);
+        let tls = tls(instances.values().any(InstanceLocation::is_tls));
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)

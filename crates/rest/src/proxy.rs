@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use myelin_config::InstanceLocation;
 use myelin_model::MatrixError;
-use myelin_replication::connector::{Connector, Versions, base_uri, connector, describe};
+use myelin_replication::connector::{Connector, Versions, base_uri, connector, describe, tls};
 
 use crate::respond::{ANSWERED_BY, ErrorResponse};
 
@@ -48,7 +48,7 @@ impl Upstream {
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_timer(TokioTimer::new())
             .set_host(false)
-            .build(connector(target.is_tls(), Versions::Http1, None));
+            .build(connector(tls(target.is_tls()), Versions::Http1, None));
         Ok(Self { client, base: base_uri(target).parse()? })
     }
 

@@ -1,6 +1,7 @@
 //! haproxy in front of workers, as operators run it: health checks, and what one server does not take the next one gets.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -46,7 +47,23 @@ pub fn in_front(folder: &Path, name: &str, workers: &[u16]) -> Result<Proxy> {
          monitor fail if {{ nbsrv(workers) lt {} }}\n",
         workers.len()
     );
-    Proxy::start("haproxy", folder, name, &[port], &configuration, |command, _, path| {
+    start(folder, name, port, &configuration)
+}
+
+/// What arrives at a port over TLS goes on to another without it. The certificate is that of `certificate::make`.
+pub fn without_tls(folder: &Path, name: &str, from: u16, to: u16) -> Result<Proxy> {
+    let pem = folder.join(format!("{name}.pem"));
+    fs::write(&pem, [fs::read(folder.join("server.pem"))?, fs::read(folder.join("server.key"))?].concat())?;
+    let configuration = format!(
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
+         listen tls\n  bind 127.0.0.1:{from} ssl crt {}\n  server plain 127.0.0.1:{to}\n",
+        pem.display()
+    );
+    start(folder, name, from, &configuration)
+}
+
+fn start(folder: &Path, name: &str, port: u16, configuration: &str) -> Result<Proxy> {
+    Proxy::start("haproxy", folder, name, &[port], configuration, |command, _, path| {
         command.arg("-db").arg("-f").arg(path);
     })
 }

@@ -1,17 +1,18 @@
 //! Keys of other servers that are not known: a server of our own behind TLS tells of them, as it is or with lies.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use myelin_model::signing::{SignedRequest, SigningKey, encode_base64};
+use myelin_model::signing::{SigningKey, encode_base64};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::free_port;
 use myelin_testkit::synapse::{SERVER_NAME, Synapse};
-use myelin_testkit::{certificate, nginx};
-use myelin_tests::eventually;
+use myelin_testkit::{certificate, haproxy, nginx};
+use myelin_tests::{eventually, signed};
 use serde_json::{Map, Value, json};
 
 use super::{holds, myelin, sql};
@@ -52,7 +53,7 @@ impl Remote {
             plain: listener.local_addr()?.port(),
         };
         let (asked, told) = (Arc::clone(&remote.asked), remote.tell(tells)?);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A connection that ends or is not understood is dropped.
                 let _ = answer(stream, &asked, told.as_deref());
@@ -117,12 +118,7 @@ impl Remote {
 
 fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>, told: Option<&str>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head)? == 0 {
-            return Ok(());
-        }
-    }
+    let head = read_head(&mut reader)?;
     asked.lock().unwrap_or_else(PoisonError::into_inner).push(head);
     let (status, text) = told.map_or(("500 Internal Server Error", "{}"), |told| ("200 OK", told));
     let length = text.len();
@@ -147,7 +143,7 @@ pub fn keys_of_other_servers(synapse: &Synapse) -> Result<()> {
 
     asked_once(synapse, &client, good)?;
     // Many who come at once wait for one answer.
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| crowd.is_accepted(&client))).collect();
         asking.into_iter().try_for_each(|asking| asking.join().map_err(|_| anyhow::anyhow!("panicked"))?)
     })?;
@@ -173,7 +169,8 @@ pub fn keys_of_other_servers(synapse: &Synapse) -> Result<()> {
     good.is_refused(&client, &format!("localhost:{}", free_port()?))?;
     ensure!(good.asked().len() == 1, "{:#?}", good.asked());
     notaries(synapse, folder.path(), good, silent)?;
-    by_blocked_names(synapse, folder.path(), crowd)
+    by_blocked_names(synapse, folder.path(), crowd)?;
+    by_proxies(synapse, folder.path(), crowd)
 }
 
 /// It is asked as Synapse asks, and what it said is kept and told to the others.
@@ -276,6 +273,68 @@ fn by_blocked_names(synapse: &Synapse, folder: &Path, crowd: &Remote) -> Result<
         ensure!(crowd.asked().len() == before + usize::from(accepted), "{name}: {:#?}", crowd.asked());
     }
     Ok(())
+}
+
+/// `https_proxy`, to which the way may be encrypted as well. Names are not looked up here then, and none is blocked.
+fn by_proxies(synapse: &Synapse, folder: &Path, good: &Remote) -> Result<()> {
+    let (plain, asked) = tunnels()?;
+    let encrypted = free_port()?;
+    let _tls = haproxy::without_tls(folder, "tunnels", encrypted, plain)?;
+    let before = good.asked().len();
+    for (number, place) in
+        [format!("http://user:pass@localhost:{plain}"), format!("https://user:pass@localhost:{encrypted}")]
+            .iter()
+            .enumerate()
+    {
+        sql(synapse, "DELETE FROM server_keys_json")?;
+        let settings = settings(folder, &format!("https_proxy: '{place}'\nno_proxy_hosts: []\n"), &[]);
+        let (client, _service) = myelin(synapse, &format!("proxy{number}"), &settings)?;
+        good.is_accepted(&client).with_context(|| place.clone())?;
+        ensure!(good.asked().len() == before + number + 1, "{place}: {:#?}", good.asked());
+    }
+    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    // Its `.well-known` is not asked for: the name has a port.
+    let expected = format!("CONNECT {} HTTP/1.1\r\n", good.name);
+    ensure!(asked.len() == 2 && asked.iter().all(|head| head.starts_with(&expected)), "{asked:#?}");
+    ensure!(asked.iter().all(|head| head.contains("Basic dXNlcjpwYXNz\r\n")), "{asked:#?}");
+    Ok(())
+}
+
+/// A proxy that makes tunnels to this machine: its port, and what it was asked.
+fn tunnels() -> Result<(u16, Arc<Mutex<Vec<String>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heads = Arc::clone(&asked);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let heads = Arc::clone(&heads);
+            thread::spawn(move || tunnel(stream, &heads));
+        }
+    });
+    Ok((port, asked))
+}
+
+fn tunnel(mut near: TcpStream, heads: &Mutex<Vec<String>>) -> Result<()> {
+    let head = read_head(&mut BufReader::new(near.try_clone()?))?;
+    let place = head.split_whitespace().nth(1).context("no place")?.to_owned();
+    heads.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+    let mut far = TcpStream::connect(place)?;
+    near.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let (mut back, mut to) = (far.try_clone()?, near.try_clone()?);
+    thread::spawn(move || std::io::copy(&mut back, &mut to));
+    std::io::copy(&mut near, &mut far)?;
+    Ok(())
+}
+
+fn read_head(reader: &mut impl BufRead) -> std::io::Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(head)
 }
 
 fn port(name: &str) -> Result<u16> {

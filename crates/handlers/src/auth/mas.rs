@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use myelin_caches::Cache;
 use myelin_config::Mas;
 use myelin_model::{MatrixError, Requester};
-use myelin_replication::connector::{Connector, Proxies, Versions, connector, describe};
+use myelin_replication::connector::{Connector, Proxies, Versions, connector, describe, tls};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -78,7 +78,8 @@ enum MasError {
 
 impl MasClient {
     pub fn new(config: &Mas) -> Self {
-        let (proxies, tls) = (Proxies::from_env(), config.endpoint.starts_with("https:"));
+        let tls = tls(true);
+        let proxies = Proxies::from_env(tls.clone());
         let versions = if config.force_http2 { Versions::Http2 } else { Versions::Any };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

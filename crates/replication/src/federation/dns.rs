@@ -159,10 +159,10 @@ mod tests {
             ("broken.test", Err(())),
         ] {
             let found = dns.service(format!("_matrix._tcp.{host}")).await;
-            let mut found = found
-                .map_err(drop)
-                .map(|found| found.into_iter().map(|server| (server.host, server.priority)).collect::<Vec<_>>());
-            found.iter_mut().for_each(|found| found.sort_unstable());
+            let found = found.map_err(drop).map(|mut found| {
+                found.sort_by_key(|server| server.priority);
+                found.into_iter().map(|server| (server.host, server.priority)).collect::<Vec<_>>()
+            });
             let expected = expected
                 .map(|servers| servers.iter().map(|(host, priority)| ((*host).to_owned(), *priority)).collect());
             assert_eq!(found, expected, "{host}");

@@ -81,9 +81,8 @@ impl Agent {
             let client = client(ToProxy { places, connector: connector(tls, PlainConnector::default()) });
             return Ok(Self { way: Way::Through { client, authorization }, blocked });
         }
-        let of = |value: &Option<String>| value.clone();
-        let (http, https, no) = (of(&settings.http_proxy), of(&settings.https_proxy), of(&settings.no_proxy));
-        let proxies = Proxies::new(http.as_deref(), https.as_deref(), no.as_deref());
+        let proxies = [&settings.http_proxy, &settings.https_proxy, &settings.no_proxy].map(Option::as_deref);
+        let proxies = Proxies::new(proxies, tls.clone());
         let addresses = Arc::new(Addresses { blocked: blocked.clone(), excepted: settings.ip_allowlist.clone() });
         let plain = PlainConnector { proxies: Some(proxies.clone()), addresses: Some(addresses), servers: None };
         let servers = Some(Arc::new(Servers::new(lookup)));

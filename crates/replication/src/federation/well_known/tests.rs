@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::connector::{Versions, connector};
+use crate::connector::{Versions, connector, tls};
 
 /// Answers each path as the table says, and counts the requests.
 async fn serve(answers: Vec<(&'static str, String)>) -> (u16, Arc<Mutex<Vec<String>>>) {
@@ -42,8 +42,9 @@ fn redirect(location: &str) -> String {
 }
 
 fn resolver(blocked: Vec<IpRange>) -> WellKnownResolver {
-    let client = Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector(false, Versions::Http1, None));
-    WellKnownResolver::new(client, Proxies::new(None, None, None), blocked, "test".to_owned())
+    let client =
+        Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector(tls(false), Versions::Http1, None));
+    WellKnownResolver::new(client, Proxies::new([None; 3], tls(false)), blocked, "test".to_owned())
 }
 
 #[tokio::test]
