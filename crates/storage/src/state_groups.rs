@@ -41,7 +41,7 @@ impl StateGroups {
         const BYTES_PER_KEY: usize = 56;
         let weigh = |_: &i64, node: &Arc<Node>| 64 + node.delta.len() * BYTES_PER_ROW;
         let groups = Arc::new(Self {
-            resolved: Cache::new(sizes.bytes(32 << 20), |_, state| 128 + state.capacity() * BYTES_PER_KEY),
+            resolved: Cache::new(sizes.bytes(16 << 20), |_, state| 128 + state.capacity() * BYTES_PER_KEY),
             others: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
             members: Arc::new(Loader::new(sizes.bytes(64 << 20), weigh)),
             member_at: Arc::new(Loader::new(sizes.bytes(16 << 20), |_, _| 160)),

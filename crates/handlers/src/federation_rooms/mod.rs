@@ -251,7 +251,8 @@ async fn state_ids_body(storage: Storage, room_id: String, event_id: String) -> 
     let ids = state_ids_before(&storage, &room_id, &event_id).await?;
     let chain = storage.get_auth_chain_ids(&ids, false).await?;
     let body = serde_json::to_vec(&StateIds { pdu_ids: &ids, auth_chain_ids: &chain });
-    Ok(body.map_err(MatrixError::internal)?.into())
+    // It is kept, and the room that was left for more would be too.
+    Ok(body.map_err(MatrixError::internal)?.into_boxed_slice().into())
 }
 
 #[derive(serde::Serialize)]

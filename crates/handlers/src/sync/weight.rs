@@ -13,8 +13,13 @@ fn table<K, V, S: BuildHasher>(map: &HashMap<K, V, S>) -> usize {
     map.capacity() * 8 / 7 * (size_of::<(K, V)>() + 1)
 }
 
-fn items(items: &[Item]) -> usize {
-    items.iter().map(|item| size_of::<Item>() + item.json.len()).sum()
+/// With the places that nothing is in: an answer is built by pushing.
+fn list<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>()
+}
+
+fn items(items: &Vec<Item>) -> usize {
+    list(items) + items.iter().map(|item| item.json.capacity()).sum::<usize>()
 }
 
 fn ids<S: BuildHasher>(ids: &HashSet<std::sync::Arc<str>, S>) -> usize {
@@ -27,11 +32,14 @@ impl SyncResult {
         let rooms = self.joined.iter().map(JoinedRoom::weight).chain(self.archived.iter().map(ArchivedRoom::weight));
         let sections = [&self.presence, &self.account_data, &self.to_device];
         size_of::<Self>()
+            + list(&self.joined)
+            + list(&self.archived)
             + rooms.sum::<usize>()
             + sections.into_iter().map(|section| items(section)).sum::<usize>()
             + ids(&self.device_lists.changed)
             + ids(&self.device_lists.left)
-            + 16 * (self.invited.len() + self.knocked.len())
+            + list(&self.invited)
+            + list(&self.knocked)
     }
 }
 
@@ -39,9 +47,11 @@ impl JoinedRoom {
     fn weight(&self) -> usize {
         /// Of counts, and of a few heroes.
         const SUMMARY: usize = 800;
+        /// A tree has room for eleven at first.
+        const THREADS: usize = 500;
         let summary = if self.summary.as_object().is_some_and(|summary| !summary.is_empty()) { SUMMARY } else { 0 };
-        let own = size_of::<Self>() - size_of::<ArchivedRoom>();
-        own + summary + self.room.weight() + items(&self.ephemeral) + 64 * self.unread.threads.len()
+        let threads = self.unread.threads.len().div_ceil(11) * THREADS;
+        summary + self.room.weight() + items(&self.ephemeral) + list(&self.sticky) + threads
     }
 }
 
@@ -50,8 +60,7 @@ impl ArchivedRoom {
         let timeline = &self.timeline;
         // An event with what it replaced is a copy for this answer.
         let copies = timeline.events.iter().filter(|visible| visible.event.replaced.is_some()).count();
-        size_of::<Self>()
-            + size_of_val(timeline.events.as_slice())
+        list(&timeline.events)
             + copies * size_of::<Event>()
             + table(&timeline.bundles)
             + table(&self.state)

@@ -50,30 +50,28 @@ pub struct Measured {
     pub cells: Vec<Cell>,
 }
 
+/// Where the load runs, and the number of the next request: none is asked twice.
+pub type Run<'a> = (&'a Runtime, &'a Arc<AtomicU64>);
+
 /// Every row at each of its concurrencies; `done` sees them one by one.
 pub fn rows(
     stack: &Stack,
     rows: &[Row],
     effort: Effort,
-    runtime: &Runtime,
+    (runtime, number): Run<'_>,
     done: impl Fn(&Measured),
 ) -> Result<Vec<Measured>> {
-    let number = Arc::new(AtomicU64::new(0));
     let mut all = Vec::new();
     for row in rows {
         for worker in &stack.workers {
-            warm_up(worker, row, &number, runtime)?;
+            warm_up(worker, row, number, runtime)?;
         }
         for concurrency in row.concurrency.iter().copied().filter(|concurrency| effort.at_a_time.contains(concurrency))
         {
             let mut cells = vec![Vec::new(); stack.workers.len()];
             for _ in 0..effort.repetitions {
                 for (worker, cells) in stack.workers.iter().zip(&mut cells) {
-                    let before = Usage::now(&worker.who, &stack.synapse.postgres)?;
-                    let load = load::run(worker.port, &row.asks, &number, concurrency, effort.time);
-                    let load = runtime.block_on(load).with_context(|| format!("{} at {}", row.name, worker.name))?;
-                    let used = before.until(&Usage::now(&worker.who, &stack.synapse.postgres)?);
-                    cells.push(Cell::new(&load, &used));
+                    cells.push(once(stack, worker, row, concurrency, effort.time, (runtime, number))?);
                 }
             }
             let cells = cells.iter().map(|cells| Cell::median(cells)).collect();
@@ -83,6 +81,22 @@ pub fn rows(
         }
     }
     Ok(all)
+}
+
+/// A row asked of a worker for a while.
+pub fn once(
+    stack: &Stack,
+    worker: &Worker,
+    row: &Row,
+    concurrency: usize,
+    time: Duration,
+    (runtime, number): Run<'_>,
+) -> Result<Cell> {
+    let before = Usage::now(&worker.who, &stack.synapse.postgres)?;
+    let load = load::run(worker.port, &row.asks, number, concurrency, time);
+    let load = runtime.block_on(load).with_context(|| format!("{} at {}", row.name, worker.name))?;
+    let used = before.until(&Usage::now(&worker.who, &stack.synapse.postgres)?);
+    Ok(Cell::new(&load, &used))
 }
 
 fn warm_up(worker: &Worker, row: &Row, number: &Arc<AtomicU64>, runtime: &Runtime) -> Result<()> {
@@ -116,7 +130,7 @@ impl Cell {
     }
 
     /// Of each value by itself.
-    fn median(cells: &[Self]) -> Self {
+    pub fn median(cells: &[Self]) -> Self {
         let of = |value: fn(&Self) -> f64| median(cells.iter().map(value).collect());
         Self {
             per_second: of(|cell| cell.per_second),

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: one Python worker and one Myelin side by side on one database.
 
+mod cores;
 mod dataset;
 mod fan_out;
 mod federation;
@@ -103,7 +104,9 @@ fn measure_all(stack: &Stack, effort: Effort, only: &str, runtime: &Runtime) -> 
     }
     if !rows.is_empty() {
         progress("rows");
-        results.rows = measure::rows(stack, &rows, effort, runtime, |row| eprintln!("{}", report::line(row)))?;
+        let run = (runtime, &Arc::new(AtomicU64::new(0)));
+        results.rows = measure::rows(stack, &rows, effort, run, |row| eprintln!("{}", report::line(row)))?;
+        results.cores = cores::run(stack, &rows, effort, run)?;
         results.memory.push(("after the rows".to_owned(), memory(stack)?));
     }
     if "fan_out".starts_with(only) {

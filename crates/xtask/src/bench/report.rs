@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use myelin_testkit::python;
 
+use super::cores::Cores;
 use super::fan_out::FanOut;
 use super::listening::Listening;
 use super::measure::{Cell, Measured};
@@ -17,6 +18,7 @@ use super::stack::{MYELIN, PYTHON};
 pub struct Results {
     pub circumstances: String,
     pub rows: Vec<Measured>,
+    pub cores: Vec<Cores>,
     /// Ed25519 signatures that one core checks in a second: the floor of the `fed_` rows.
     pub verifications: Option<f64>,
     pub fan_out: Vec<FanOut>,
@@ -69,6 +71,10 @@ pub fn text(results: &Results) -> String {
             1e3 / verifications
         );
     }
+    if !results.cores.is_empty() {
+        out += "\n## One process, all cores\n\n";
+        out += &cores(&results.cores);
+    }
     if !results.fan_out.is_empty() {
         out += "\n## One message, many long-polls\n\n";
         out += &fan_outs(&results.fan_out);
@@ -101,6 +107,29 @@ fn ratios(rows: &[Measured]) -> String {
             part(python.postgres, myelin.postgres),
             round(python.statements),
             round(myelin.statements),
+        );
+    }
+    out
+}
+
+fn cores(cores: &[Cores]) -> String {
+    let mut out = String::from(
+        "Myelin kept to one core, and on all; 8 requests at a time. The load generator needs cores, too.\n\n\
+         | row | requests per second on one | on all | times | cores busy for Myelin | for the load generator |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for Cores { row, one, all } in cores {
+        let busy = |cell: &Cell| round(cell.worker / 1e3 * cell.per_second);
+        let _ = writeln!(
+            out,
+            "| {row} | {} | {} | {} | {}, then {} | {}, then {} |",
+            round(one.per_second),
+            round(all.per_second),
+            round(all.per_second / one.per_second),
+            busy(one),
+            busy(all),
+            round(one.generator),
+            round(all.generator),
         );
     }
     out

@@ -1,0 +1,47 @@
+//! One Myelin on one core, and on all of them: what a second core adds where the processor is the limit.
+
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result, ensure};
+
+use super::measure::{Cell, Effort, Run, once};
+use super::rows::Row;
+use super::stack::{MYELIN, Stack};
+
+/// Rows whose answers are large and need no statement.
+const ROWS: [&str; 4] = ["sync_initial_300", "members_2000", "state_2000", "fed_state_2000"];
+/// Requests at a time: enough for some cores.
+const CONCURRENCY: usize = 8;
+
+pub struct Cores {
+    pub row: &'static str,
+    pub one: Cell,
+    pub all: Cell,
+}
+
+pub fn run(stack: &Stack, rows: &[Row], effort: Effort, run: Run<'_>) -> Result<Vec<Cores>> {
+    let worker = stack.workers.iter().find(|worker| worker.name == MYELIN).context("no Myelin")?;
+    let throughput = |row: &Row| {
+        let cells = (0..effort.repetitions).map(|_| once(stack, worker, row, CONCURRENCY, effort.time, run));
+        Ok::<_, anyhow::Error>(Cell::median(&cells.collect::<Result<Vec<_>>>()?))
+    };
+    let all = format!("0-{}", available_parallelism()?.get() - 1);
+    let mut measured = Vec::new();
+    for row in rows.iter().filter(|row| ROWS.contains(&row.name)) {
+        keep_to(worker.who.pid, "0")?;
+        let one = throughput(row);
+        keep_to(worker.who.pid, &all)?;
+        measured.push(Cores { row: row.name, one: one?, all: throughput(row)? });
+    }
+    Ok(measured)
+}
+
+/// All threads of a process.
+fn keep_to(pid: u32, cores: &str) -> Result<()> {
+    let mut taskset = Command::new("taskset");
+    let output = taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &pid.to_string()]).output();
+    let output = output.context("cannot start taskset")?;
+    ensure!(output.status.success(), "taskset: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
