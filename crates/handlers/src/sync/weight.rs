@@ -35,7 +35,7 @@ impl SyncResult {
             + list(&self.joined)
             + list(&self.archived)
             + rooms.sum::<usize>()
-            + sections.into_iter().map(|section| items(section)).sum::<usize>()
+            + sections.into_iter().map(items).sum::<usize>()
             + ids(&self.device_lists.changed)
             + ids(&self.device_lists.left)
             + list(&self.invited)
