@@ -64,6 +64,7 @@ mod writers;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use myelin_caches::ResponseStats;
 use myelin_config::Config;
 use myelin_live::Reader;
 use myelin_model::{MatrixError, Requester, StreamToken};
@@ -85,12 +86,13 @@ pub struct Handlers {
     pub lazy_members: sync::LazyLoadedMembers,
     /// Which profile fields, for the same devices.
     lazy_profile_fields: sections::profile_updates::LazyLoadedProfileFields,
-    pub sync_responses: sync::SyncResponses,
+    sync_responses: sync::SyncResponses,
     /// Turns of syncs that gather everything.
     pub(crate) whole_syncs: tokio::sync::Semaphore,
     pub(crate) auth: auth::Auth,
     /// `rc_profile`
     pub profile_lookups: ratelimiting::Ratelimiter,
+    hierarchies: room_hierarchy::Hierarchies,
     room_summaries: ratelimiting::Ratelimiter,
     /// `rc_user_directory`
     pub user_searches: ratelimiting::Ratelimiter,
@@ -130,6 +132,7 @@ impl Handlers {
         Self {
             auth: auth::Auth::new(&config),
             profile_lookups: ratelimiting::Ratelimiter::new(config.profile.rate),
+            hierarchies: room_hierarchy::hierarchies(),
             room_summaries: ratelimiting::Ratelimiter::new(room_hierarchy::RATE),
             user_searches: ratelimiting::Ratelimiter::new(config.directory.user_search_rate),
             token_validity_checks: ratelimiting::Ratelimiter::new(config.registration.token_validity_rate),
@@ -175,6 +178,17 @@ impl Handlers {
             self.live.wait_for_token(&written, HEARD_WITHIN).await;
         }
         Ok(syncing)
+    }
+
+    /// How often answers were shared, by Synapse's names.
+    pub fn shared_answers(&self) -> [(&'static str, ResponseStats); 4] {
+        let rooms = &self.federation_rooms;
+        [
+            ("get_room_hierarchy", self.hierarchies.stats()),
+            ("state_resp", rooms.state.stats()),
+            ("state_ids_resp", rooms.state_ids.stats()),
+            ("sync", self.sync_responses.stats()),
+        ]
     }
 
     /// `is_mine_id`

@@ -1,8 +1,11 @@
 //! A space and the rooms in it, page by page. Answers to `get_room_hierarchy` in `synapse/handlers/room_summary.py`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
+use myelin_caches::ResponseCache;
 use myelin_model::{MatrixError, Requester};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,13 +25,20 @@ pub(crate) const RATE: (f64, i64) = (5.0, 10);
 const TOKEN_LENGTH: usize = 24;
 
 /// `GET /rooms/{room_id}/hierarchy`
-#[derive(Clone, Copy, Debug)]
-pub struct HierarchyRequest<'a> {
-    pub room_id: &'a str,
+#[derive(Clone, Debug, Serialize)]
+pub struct HierarchyRequest {
+    pub room_id: String,
     pub suggested_only: bool,
     pub max_depth: Option<i64>,
     pub limit: Option<i64>,
-    pub from: Option<&'a str>,
+    pub from: Option<String>,
+}
+
+/// `_pagination_response_cache`: only what is asked at once is shared.
+pub(crate) type Hierarchies = ResponseCache<Result<Option<Bytes>>>;
+
+pub(crate) fn hierarchies() -> Hierarchies {
+    Hierarchies::new(Duration::ZERO, |_| 0)
 }
 
 /// A page that was begun, as Synapse's workers store it for each other.
@@ -57,15 +67,15 @@ struct Answer<'a> {
 }
 
 impl Session {
-    fn new(requester: &str, request: &HierarchyRequest<'_>) -> Self {
+    fn new(requester: &str, request: &HierarchyRequest) -> Self {
         Self {
             requester: requester.to_owned(),
-            room_id: request.room_id.to_owned(),
+            room_id: request.room_id.clone(),
             suggested_only: request.suggested_only,
             max_depth: request.max_depth,
             omit_remote_room_hierarchy: false,
             admin_skip_room_visibility_check: false,
-            room_queue: vec![Entry(Arc::from(request.room_id), Vec::new(), 0, None)],
+            room_queue: vec![Entry(Arc::from(&*request.room_id), Vec::new(), 0, None)],
             processed_rooms: HashSet::new(),
         }
     }
@@ -84,13 +94,20 @@ impl Session {
 impl Handlers {
     /// `get_room_hierarchy`, as JSON; nothing when another server must be asked, or state is not complete yet.
     pub async fn get_room_hierarchy(
-        &self,
+        self: &Arc<Self>,
         requester: &Requester,
-        request: &HierarchyRequest<'_>,
-    ) -> Result<Option<Vec<u8>>> {
+        request: HierarchyRequest,
+    ) -> Result<Option<Bytes>> {
         self.ratelimit(&self.room_summaries, Some(requester), "").await?;
-        let user_id = &*requester.user_id;
-        let root: Arc<str> = Arc::from(request.room_id);
+        let user_id = Arc::clone(&requester.user_id);
+        let key = serde_json::to_string(&(&*user_id, &request)).map_err(MatrixError::internal)?;
+        let handlers = Arc::clone(self);
+        let work = async move { handlers.hierarchy(&user_id, &request).await };
+        self.hierarchies.wrap(key, work, |_| false).await
+    }
+
+    async fn hierarchy(&self, user_id: &str, request: &HierarchyRequest) -> Result<Option<Bytes>> {
+        let root: Arc<str> = Arc::from(&*request.room_id);
         let mut rooms = self.local_rooms(std::slice::from_ref(&root), Some(user_id)).await?;
         if self.storage.is_partial_state_room(&root).await? {
             return Ok(None);
@@ -139,13 +156,14 @@ impl Handlers {
             }
             shown.push(room_id);
         }
-        self.hierarchy_page(&rooms, &shown, request, &session).await.map(Some)
+        let page = self.hierarchy_page(&rooms, &shown, request, &session).await?;
+        Ok(Some(page.into()))
     }
 
     /// Where the answer begins; nothing when another worker began it in a way that is not ours.
-    async fn session(&self, user_id: &str, request: &HierarchyRequest<'_>) -> Result<Option<Session>> {
+    async fn session(&self, user_id: &str, request: &HierarchyRequest) -> Result<Option<Session>> {
         let new = Session::new(user_id, request);
-        let Some(token) = request.from.filter(|token| !token.is_empty()) else { return Ok(Some(new)) };
+        let Some(token) = request.from.as_deref().filter(|token| !token.is_empty()) else { return Ok(Some(new)) };
         let unknown = || MatrixError::invalid_param("Unknown pagination token");
         let stored = self.storage.get_hierarchy_session(token, now_ms()).await?.ok_or_else(unknown)?;
         match serde_json::from_str::<Session>(&stored) {
@@ -159,7 +177,7 @@ impl Handlers {
         &self,
         rooms: &HashMap<Arc<str>, LocalRoom>,
         shown: &[Arc<str>],
-        request: &HierarchyRequest<'_>,
+        request: &HierarchyRequest,
         session: &Session,
     ) -> Result<Vec<u8>> {
         let summary = |room_id: &Arc<str>| {

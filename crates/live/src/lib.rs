@@ -234,6 +234,9 @@ impl Reader {
 
     /// Whether `token` was reached within `limit`.
     pub async fn wait_for_token(&self, token: &StreamToken, limit: Duration) -> bool {
+        if token.at_most(&self.shared.token.borrow()) {
+            return true;
+        }
         let mut now = self.shared.token.subscribe();
         let reached = now.wait_for(|now| token.at_most(now));
         tokio::time::timeout(limit, reached).await.is_ok_and(|reached| reached.is_ok())
@@ -285,7 +288,12 @@ impl Reader {
     }
 
     /// Of `room_ids`, those in which typing changed after `since` and not after `upto`, and who types there.
-    pub fn typing_changed(&self, room_ids: &[Arc<str>], since: i64, upto: i64) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+    pub fn typing_changed<'a>(
+        &self,
+        room_ids: impl IntoIterator<Item = &'a Arc<str>>,
+        since: i64,
+        upto: i64,
+    ) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
         self.shared.state().typing.changed(room_ids, since, upto)
     }
 

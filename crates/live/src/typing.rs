@@ -43,7 +43,12 @@ impl Typing {
 
     /// Of `room_ids`, those that changed after `since` and not after `upto`, and who types there. A client that may
     /// have been told of somebody whose end is forgotten is told that nobody types.
-    pub fn changed(&self, room_ids: &[Arc<str>], since: i64, upto: i64) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+    pub fn changed<'a>(
+        &self,
+        room_ids: impl IntoIterator<Item = &'a Arc<str>>,
+        since: i64,
+        upto: i64,
+    ) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
         let in_doubt = since > 0 && since < self.forgotten;
         if !in_doubt && self.by_serial.last().is_none_or(|(newest, _)| *newest <= since) {
             return Vec::new();
@@ -55,7 +60,7 @@ impl Typing {
             None if in_doubt => Some((Arc::clone(room_id), Vec::new())),
             _ => None,
         };
-        room_ids.iter().filter_map(changed).collect()
+        room_ids.into_iter().filter_map(changed).collect()
     }
 }
 

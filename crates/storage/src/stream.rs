@@ -434,7 +434,7 @@ impl Storage {
         &self,
         lower: i64,
         upper: i64,
-        room_ids: &[Arc<str>],
+        room_ids: &HashSet<Arc<str>>,
     ) -> Result<Vec<Arc<str>>, StorageError> {
         if lower == upper || room_ids.is_empty() {
             return Ok(Vec::new());

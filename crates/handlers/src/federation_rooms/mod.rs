@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashSet;
-use myelin_caches::{ResponseCache, ResponseStats};
+use myelin_caches::ResponseCache;
 use myelin_model::event::pdu::{has_valid_depth, pdu_len, write_pdu_json};
 use myelin_model::state_filter::StateFilter;
 use myelin_model::{Direction, Event, MatrixError};
@@ -46,8 +46,8 @@ pub(crate) struct FederationRooms {
     /// `_server_linearizer`: one request of a server about a room at a time.
     turns: Linearizer,
     acls: ServerAcls,
-    state: ResponseCache<Result<Bytes>>,
-    state_ids: ResponseCache<Result<Bytes>>,
+    pub state: ResponseCache<Result<Bytes>>,
+    pub state_ids: ResponseCache<Result<Bytes>>,
 }
 
 impl FederationRooms {
@@ -58,12 +58,6 @@ impl FederationRooms {
 }
 
 impl Handlers {
-    /// How often answers about state were shared, by Synapse's names.
-    pub fn federation_responses(&self) -> [(&'static str, ResponseStats); 2] {
-        let rooms = &self.federation_rooms;
-        [("state_resp", rooms.state.stats()), ("state_ids_resp", rooms.state_ids.stats())]
-    }
-
     /// `on_pdu_request`: one event, pruned where the server may not see it; nothing if it is not known.
     pub async fn federation_event(&self, origin: &str, event_id: &str) -> Result<Option<Vec<u8>>> {
         let options = GetEvents { allow_rejected: true, ..GetEvents::default() };

@@ -24,7 +24,7 @@ impl Handlers {
     pub async fn ephemeral_by_room(
         &self,
         user_id: &str,
-        joined_room_ids: &[Arc<str>],
+        joined_room_ids: &HashSet<Arc<str>>,
         since: Option<&StreamToken>,
         now: &StreamToken,
     ) -> Result<HashMap<Arc<str>, Vec<Item>>> {
@@ -40,7 +40,7 @@ impl Handlers {
         }
         let rooms = match lower {
             Some(lower) => self.live.may_have_changed_of(Changed::RoomReceipts, joined_room_ids, lower.base),
-            None => joined_room_ids.to_vec(),
+            None => joined_room_ids.iter().cloned().collect(),
         };
         for (room_id, item) in self.receipts_of_rooms(user_id, &rooms, lower, &now.receipt).await? {
             by_room.entry(room_id).or_default().push(item);

@@ -7,6 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use myelin_live::Changed;
 use myelin_model::{Event, MatrixError, StreamToken};
 use myelin_storage::GetEvents;
+use myelin_storage::roommember::IdSet;
 use myelin_storage::sticky_events::StickyEvents;
 
 use super::lazy::DeviceKey;
@@ -24,7 +25,7 @@ pub(super) struct Sync<'a> {
     pub filter: &'a FilterCollection,
     pub since: Option<&'a StreamToken>,
     pub now: StreamToken,
-    pub joined_room_ids: HashSet<Arc<str>>,
+    pub joined_room_ids: IdSet,
     pub excluded_room_ids: HashSet<Arc<str>>,
     /// Rooms whose state became complete meanwhile: earlier answers left them out.
     pub forced_newly_joined: HashSet<Arc<str>>,
@@ -128,7 +129,8 @@ impl Handlers {
         let user_id = Arc::clone(&config.requester.user_id);
         // The rooms are read before "now" is taken: a room joined in between is seen as a change.
         let before = self.live.current_token();
-        let mut joined: HashSet<Arc<str>> = (*self.storage.get_rooms_for_user(&user_id).await?).clone();
+        // Mostly the cache's own: there may be very many, and every copy counts its holders anew.
+        let mut joined = self.storage.get_rooms_for_user(&user_id).await?;
         let now = StreamToken::clone(&*self.live.current_token());
         let mut excluded: HashSet<Arc<str>> =
             self.config.server.exclude_rooms_from_sync.iter().map(|room_id| Arc::from(&**room_id)).collect();
@@ -142,9 +144,9 @@ impl Handlers {
                 continue;
             }
             if event.membership() != Some("join") {
-                joined.remove(room_id);
+                Arc::make_mut(&mut joined).remove(room_id);
             } else if self.storage.get_users_in_room(room_id).await?.contains(&user_id) {
-                joined.insert(Arc::clone(room_id));
+                Arc::make_mut(&mut joined).insert(Arc::clone(room_id));
             }
         }
         let mut forced_newly_joined = HashSet::new();
@@ -155,13 +157,14 @@ impl Handlers {
             changes.retain(|event| !partial.contains(&event.room_id));
             if let Some(since) = since {
                 let (lower, upper) = (since.un_partial_stated_rooms, now.un_partial_stated_rooms);
-                let ids: Vec<Arc<str>> = joined.iter().cloned().collect();
-                let completed = self.storage.un_partial_stated_rooms_between(lower, upper, &ids).await?;
+                let completed = self.storage.un_partial_stated_rooms_between(lower, upper, &joined).await?;
                 forced_newly_joined.extend(completed.into_iter().filter(|room_id| !partial.contains(room_id)));
             }
         }
-        joined.retain(|room_id| !excluded.contains(room_id));
-        let nothing = HashSet::new();
+        if !joined.is_disjoint(&excluded) {
+            Arc::make_mut(&mut joined).retain(|room_id| !excluded.contains(room_id));
+        }
+        let nothing = IdSet::default();
         let sticky_in = if self.wants_no_rooms(config, since) { &nothing } else { &joined };
         let (sticky_events, sticky) = self.sticky_events_by_room(sticky_in, since, &now).await?;
         Ok(Sync {

@@ -75,8 +75,7 @@ impl Handlers {
         let mut ephemeral = if filter.blocks_all_rooms() || filter.blocks_all_room_ephemeral() {
             HashMap::new()
         } else {
-            let ids: Vec<Arc<str>> = sync.joined_room_ids.iter().cloned().collect();
-            self.ephemeral_by_room(&sync.user_id, &ids, sync.since, &sync.now).await?
+            self.ephemeral_by_room(&sync.user_id, &sync.joined_room_ids, sync.since, &sync.now).await?
         };
         let idle = ephemeral.is_empty() && account_data.is_empty() && sync.sticky.is_empty();
         if idle && !sync.config.full_state && sync.since.is_some_and(|since| !self.may_rooms_have_changed(sync, since))
@@ -126,7 +125,7 @@ impl Handlers {
         let since = since.room.position().base;
         !sync.membership_changes.is_empty()
             || !sync.forced_newly_joined.is_empty()
-            || !self.live.may_have_changed_of(Changed::RoomEvents, &sync.joined_room_ids, since).is_empty()
+            || !self.live.may_have_changed_of(Changed::RoomEvents, &*sync.joined_room_ids, since).is_empty()
     }
 
     async fn incremental_changes(&self, sync: &Sync<'_>, since: &StreamToken) -> Result<RoomChanges> {
@@ -213,7 +212,7 @@ impl Handlers {
     /// Every joined room: there may be other news than events.
     async fn joined_changes(&self, sync: &Sync<'_>, since: &StreamToken, changes: &mut RoomChanges) -> Result<()> {
         let (lower, upper) = (since.room.position(), sync.now.room.position());
-        let changed = self.live.may_have_changed_of(Changed::RoomEvents, &sync.joined_room_ids, lower.base);
+        let changed = self.live.may_have_changed_of(Changed::RoomEvents, &*sync.joined_room_ids, lower.base);
         let limit = sync.filter.timeline_limit().saturating_add(1);
         let mut pages = self.storage.room_events_by_stream(&changed, &lower, &upper, limit).await?;
         let ids: Vec<Arc<str>> =
@@ -221,7 +220,7 @@ impl Handlers {
         let events = self.storage.get_events_with_prev_content(&ids).await?;
         let events: HashMap<Arc<str>, Arc<Event>> =
             events.into_iter().map(|event| (Arc::clone(&event.event_id), event)).collect();
-        for room_id in &sync.joined_room_ids {
+        for room_id in &*sync.joined_room_ids {
             let newly_joined = changes.newly_joined.contains(room_id);
             let page = pages.remove(room_id);
             let upto = page.as_ref().map_or_else(|| since.clone(), |page| sync.now.with_room(page.next.clone()));

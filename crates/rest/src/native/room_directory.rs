@@ -219,12 +219,12 @@ pub async fn hierarchy(call: Call) -> Result<Answer, Refusal> {
         return Err(Refusal::PassOn("other servers may be named"));
     }
     let request = HierarchyRequest {
-        room_id: call.parameters.get("room_id"),
+        room_id: call.parameters.get("room_id").to_owned(),
         max_depth: call.query.integer("max_depth")?,
         limit: call.query.integer("limit")?,
         suggested_only: call.query.boolean("suggested_only")?.unwrap_or_default(),
-        from: call.query.string("from")?,
+        from: call.query.string("from")?.map(ToOwned::to_owned),
     };
-    let page = handlers.get_room_hierarchy(&requester, &request).await?;
+    let page = handlers.get_room_hierarchy(&requester, request).await?;
     page.map(Answer::json).ok_or(Refusal::PassOn("another server knows rooms of the hierarchy"))
 }

@@ -40,16 +40,9 @@ pub async fn sync(call: Call) -> Result<Answer, Refusal> {
         Some(_) => Ok(None),
     };
     let ignored = ignored.map_err(MatrixError::from)?;
-    let key = serde_json::json!([
-        &*user_id,
-        requester.device_id.as_deref(),
-        timeout,
-        since,
-        filter_id,
-        full_state,
-        ignored,
-        use_state_after
-    ]);
+    let device_id = requester.device_id.as_deref();
+    let key = (&*user_id, device_id, timeout, since, filter_id, full_state, ignored, use_state_after);
+    let key = serde_json::to_string(&key).map_err(MatrixError::internal)?;
     let filter = Arc::new(filter(&call, &user_id, filter_id).await?);
     let since = match since {
         Some(text) => Some(handlers.parse_stream_token(text).await?),
@@ -63,7 +56,7 @@ pub async fn sync(call: Call) -> Result<Answer, Refusal> {
     handlers.check_auth_blocking(&requester).await?;
     let config = SyncConfig { requester, filter, full_state, use_state_after };
     let timeout = Duration::from_millis(timeout.unsigned_abs()).min(MAX_TIMEOUT);
-    let request = SyncRequest { config: config.clone(), since, timeout, key: key.to_string() };
+    let request = SyncRequest { config: config.clone(), since, timeout, key };
     let syncing = handlers.user_syncing(&config.requester, set_presence).await?;
     let result = handlers.sync(request).await?;
     drop(syncing);

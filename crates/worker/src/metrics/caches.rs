@@ -75,8 +75,7 @@ impl Collector for Caches {
             self.bytes.with_label_values(&[name]).set(number(stats.bytes));
             self.max_bytes.with_label_values(&[name]).set(number(stats.max_bytes));
         }
-        let sync = ("sync", self.handlers.sync_responses.stats());
-        for (name, stats) in self.handlers.federation_responses().into_iter().chain([sync]) {
+        for (name, stats) in self.handlers.shared_answers() {
             self.responses.with_label_values(&[name]).set(number(stats.asked));
             self.response_hits.with_label_values(&[name]).set(number(stats.hits));
             self.response_size.with_label_values(&[name]).set(i64::try_from(stats.entries).unwrap_or(i64::MAX));
