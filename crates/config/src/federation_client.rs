@@ -237,3 +237,22 @@ fn read_verify_keys(
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::with_port;
+
+    #[test]
+    fn ports_of_proxies() {
+        for (given, meant) in [
+            ("proxy.test", "http://proxy.test:1080"),
+            ("proxy.test:3128", "proxy.test:3128"),
+            ("https://user:pass@proxy.test/", "https://user:pass@proxy.test:1080"),
+            ("https://user:pass@proxy.test:443/", "https://user:pass@proxy.test:443/"),
+            ("http://[::1]", "http://[::1]:1080"),
+            ("http://user:pass@[::1]:80", "http://user:pass@[::1]:80"),
+        ] {
+            assert_eq!(with_port(given.to_owned()), meant);
+        }
+    }
+}

@@ -49,18 +49,18 @@ impl Lookup for Dns {
             let resolver = self.0.as_ref().ok_or_else(|| io::Error::other("there is no resolver"))?;
             // As it is: not within the search domains of this machine.
             let mut name = Name::from_ascii(format!("{name}.")).map_err(io::Error::other)?;
-            for _ in 0..=MAX_ALIASES {
-                let found = records(resolver, &name, RecordType::SRV, server).await?;
-                if !found.is_empty() {
-                    return Ok(found);
+            let mut found = records(resolver, &name, RecordType::SRV, server).await;
+            // The resolver does not find the records of an alias: it takes their targets for further aliases.
+            for _ in 0..MAX_ALIASES {
+                if found.as_ref().is_ok_and(|servers| !servers.is_empty()) {
+                    break;
                 }
-                // The resolver does not find the records of an alias: it takes their targets for further aliases.
-                match records(resolver, &name, RecordType::CNAME, alias).await?.pop() {
-                    Some(other) => name = other,
-                    None => break,
-                }
+                let aliases = records(resolver, &name, RecordType::CNAME, alias).await;
+                let Some(other) = aliases.ok().and_then(|mut aliases| aliases.pop()) else { break };
+                found = records(resolver, &other, RecordType::SRV, server).await;
+                name = other;
             }
-            Ok(Vec::new())
+            found
         })
     }
 }
