@@ -3,17 +3,19 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use myelin_testkit::http::{Answer, Client};
 use myelin_testkit::process::{Service, free_port};
 use myelin_testkit::python;
-use myelin_testkit::synapse::{Synapse, User};
-use myelin_tests::{Case, eventually, start};
+use myelin_testkit::synapse::{SERVER_NAME, Synapse, User};
+use myelin_tests::{Case, eventually, signed, start};
 use serde_json::{Value, json};
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     ("as many requests as are allowed", as_many_requests_as_are_allowed),
+    ("as many requests of a server as are allowed", as_many_requests_of_a_server_as_are_allowed),
     ("what is older than is kept", what_is_older_than_is_kept),
     ("rooms in partial state", rooms_in_partial_state),
     ("history that is fetched or deleted", history_that_is_fetched_or_deleted),
@@ -87,6 +89,37 @@ fn as_many_requests_as_are_allowed(synapse: &Synapse) -> Result<()> {
     }
     let token = "/_matrix/client/v1/register/m.login.registration_token/validity?token=x";
     same_four_times(token, || python.get(token), || myelin.get(token)).map(drop)
+}
+
+/// `rc_federation`: of those that come at once two are answered, three sleep and are answered then, and the rest is
+/// refused, whether or not it would have been found.
+fn as_many_requests_of_a_server_as_are_allowed(synapse: &Synapse) -> Result<()> {
+    const AT_ONCE: usize = 9;
+    // Long enough for all to have come, on a busy machine too.
+    let extra =
+        "rc_federation: {window_size: 60000, sleep_limit: 2, sleep_delay: 4000, reject_limit: 2, concurrent: 3}\n";
+    let (python, _python) = python_worker(synapse, "crowd_python", extra)?;
+    let (port, _myelin) = start(synapse, "crowd_myelin", extra)?;
+    let key = signed::signing_key(synapse)?;
+    let uri = format!("/_matrix/federation/v1/query/profile?user_id=@nobody:{SERVER_NAME}");
+    let crowd = |worker: &Client| -> Result<Vec<(u16, String)>> {
+        let ask = || {
+            let answer = signed::ask(worker, &key, [SERVER_NAME; 2], &uri, None)?;
+            Ok::<_, anyhow::Error>((answer.status, answer.json()?.to_string()))
+        };
+        let mut answers = thread::scope(|scope| {
+            let asking: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(ask)).collect();
+            let answers = asking.into_iter().map(|asking| asking.join().map_err(|_| anyhow::anyhow!("panicked"))?);
+            answers.collect::<Result<Vec<_>>>()
+        })?;
+        answers.sort_unstable();
+        Ok(answers)
+    };
+    let (python, myelin) = (crowd(&python)?, crowd(&Client::new(port))?);
+    ensure!(python == myelin, "Python {python:#?}, Myelin {myelin:#?}");
+    let refused = python.iter().filter(|(status, _)| *status == 429).count();
+    ensure!(refused == AT_ONCE - 5, "{python:#?}");
+    Ok(())
 }
 
 /// The third request is one too many, if there is a limit. Returns the status of the last one.
