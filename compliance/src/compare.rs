@@ -210,13 +210,14 @@ fn sorted(values: &[Value]) -> Vec<Value> {
     values
 }
 
-/// Takes out what only one of two full lists has, unless that is much.
+/// Takes out what only one of two full lists has, unless that is much. How old an event is does not make it another.
 fn take_cut_off(a: &mut Vec<Value>, b: &mut Vec<Value>) {
-    let keys = |values: &[Value]| values.iter().map(sort_key).collect::<BTreeSet<_>>();
+    let key = |value: &Value| sort_key(value).0;
+    let keys = |values: &[Value]| values.iter().map(key).collect::<BTreeSet<_>>();
     let (of_a, of_b) = (keys(a), keys(b));
     if of_a.difference(&of_b).count() <= a.len() / 4 {
-        a.retain(|value| of_b.contains(&sort_key(value)));
-        b.retain(|value| of_a.contains(&sort_key(value)));
+        a.retain(|value| of_b.contains(&key(value)));
+        b.retain(|value| of_a.contains(&key(value)));
     }
 }
 
@@ -277,6 +278,12 @@ mod tests {
         assert!(paths(&full, &json!({"a": [1, 2, 3, 4]}), &json!({"a": [4, 5, 2, 3]})).is_empty());
         assert_eq!(paths(&full, &json!({"a": [1, 2, 3, 4]}), &json!({"a": [1, 2, 5, 6]})), ["/a/2", "/a/3"]);
         assert_eq!(paths(&full, &json!({"a": [1, 2, 3]}), &json!({"a": [1, 2, 4]})), ["/a/2"]);
+        let events = |kinds: [&str; 4], age: i64| {
+            let event = |kind| json!({"type": kind, "unsigned": {"age": age}});
+            json!({ "a": kinds.map(event) })
+        };
+        let near = format!("{full}[[difference]]\nrule = 'near'\npath = '/**/age'\ntolerance = 9\nreason = 'r'\n");
+        assert!(paths(&near, &events(["a", "b", "c", "d"], 1), &events(["e", "d", "c", "b"], 2)).is_empty());
         let state = "[[difference]]\nrule = 'state'\npath = '/a'\nreason = 'r'\n";
         let event = |id: &str, ts: u32| json!({"type": "t", "state_key": "", "event_id": id, "origin_server_ts": ts});
         assert!(paths(state, &json!({"a": [event("$1", 1)]}), &json!({"a": [event("$2", 2)]})).is_empty());
