@@ -234,9 +234,6 @@ impl Reader {
 
     /// Whether `token` was reached within `limit`.
     pub async fn wait_for_token(&self, token: &StreamToken, limit: Duration) -> bool {
-        if token.at_most(&self.shared.token.borrow()) {
-            return true;
-        }
         let mut now = self.shared.token.subscribe();
         let reached = now.wait_for(|now| token.at_most(now));
         tokio::time::timeout(limit, reached).await.is_ok_and(|reached| reached.is_ok())

@@ -63,8 +63,11 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    pub fn from_env(tls: ClientConfig) -> Self {
-        Self { matcher: Arc::new(Matcher::from_env()), tls }
+    /// Those for requests to the host of `uri`.
+    pub fn from_env(uri: &Uri) -> Self {
+        let matcher = Matcher::from_env();
+        let encrypted = matcher.intercept(uri).is_some_and(|proxy| proxy.uri().scheme() == Some(&Scheme::HTTPS));
+        Self { matcher: Arc::new(matcher), tls: tls(encrypted) }
     }
 
     /// Of http:// and of https://; `no`: names that are reached without them.
@@ -136,15 +139,17 @@ pub fn base_uri(location: &InstanceLocation) -> String {
 
 /// Certificates are verified against those of the system, which are read only if they are `needed`.
 pub fn tls(needed: bool) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    if needed {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            tracing::warn!("no certificate can be verified: {:?}", found.errors);
-        }
-    }
+    let roots = if needed { system_roots() } else { RootCertStore::empty() };
     ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+pub(crate) fn system_roots() -> RootCertStore {
+    let (mut roots, found) = (RootCertStore::empty(), rustls_native_certs::load_native_certs());
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        tracing::warn!("no certificate can be verified: {:?}", found.errors);
+    }
+    roots
 }
 
 pub fn connector(tls: ClientConfig, versions: Versions, proxies: Option<Proxies>) -> Connector {

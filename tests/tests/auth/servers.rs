@@ -276,25 +276,22 @@ fn by_blocked_names(synapse: &Synapse, folder: &Path, crowd: &Remote) -> Result<
 }
 
 /// `https_proxy`, to which the way may be encrypted as well. Names are not looked up here then, and none is blocked.
-fn by_proxies(synapse: &Synapse, folder: &Path, good: &Remote) -> Result<()> {
+fn by_proxies(synapse: &Synapse, folder: &Path, remote: &Remote) -> Result<()> {
     let (plain, asked) = tunnels()?;
     let encrypted = free_port()?;
     let _tls = haproxy::without_tls(folder, "tunnels", encrypted, plain)?;
-    let before = good.asked().len();
-    for (number, place) in
-        [format!("http://user:pass@localhost:{plain}"), format!("https://user:pass@localhost:{encrypted}")]
-            .iter()
-            .enumerate()
-    {
+    for (name, scheme, port) in [("by_plain_proxy", "http", plain), ("by_encrypted_proxy", "https", encrypted)] {
+        let place = format!("{scheme}://user:pass@localhost:{port}");
+        let before = remote.asked().len();
         sql(synapse, "DELETE FROM server_keys_json")?;
         let settings = settings(folder, &format!("https_proxy: '{place}'\nno_proxy_hosts: []\n"), &[]);
-        let (client, _service) = myelin(synapse, &format!("proxy{number}"), &settings)?;
-        good.is_accepted(&client).with_context(|| place.clone())?;
-        ensure!(good.asked().len() == before + number + 1, "{place}: {:#?}", good.asked());
+        let (client, _service) = myelin(synapse, name, &settings)?;
+        remote.is_accepted(&client).context(name)?;
+        ensure!(remote.asked().len() == before + 1, "{name}: {:#?}", remote.asked());
     }
     let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
     // Its `.well-known` is not asked for: the name has a port.
-    let expected = format!("CONNECT {} HTTP/1.1\r\n", good.name);
+    let expected = format!("CONNECT {} HTTP/1.1\r\n", remote.name);
     ensure!(asked.len() == 2 && asked.iter().all(|head| head.starts_with(&expected)), "{asked:#?}");
     ensure!(asked.iter().all(|head| head.contains("Basic dXNlcjpwYXNz\r\n")), "{asked:#?}");
     Ok(())

@@ -78,17 +78,17 @@ enum MasError {
 
 impl MasClient {
     pub fn new(config: &Mas) -> Self {
-        let tls = tls(true);
-        let proxies = Proxies::from_env(tls.clone());
+        let address = format!("{}/oauth2/introspect", config.endpoint);
+        let proxies = Proxies::from_env(&address.parse().unwrap_or_default());
         let versions = if config.force_http2 { Versions::Http2 } else { Versions::Any };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .http2_only(config.force_http2)
-            .build(connector(tls, versions, Some(proxies.clone())));
+            .build(connector(tls(config.endpoint.starts_with("https:")), versions, Some(proxies.clone())));
         Self {
             client,
             proxies,
-            address: format!("{}/oauth2/introspect", config.endpoint),
+            address,
             metadata_address: format!("{}/.well-known/openid-configuration", config.endpoint),
             secret: config.secret.clone(),
             metadata: OnceCell::new(),

@@ -10,6 +10,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use crate::connector::system_roots;
+
 #[derive(Debug)]
 struct Policy {
     provider: Arc<CryptoProvider>,
@@ -27,9 +29,8 @@ pub fn config(tls: &FederationTls) -> Result<ClientConfig, Error> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
     let policy = Policy {
         provider: Arc::clone(&provider),
-        verifier: verifier
-            .inspect_err(|error| tracing::warn!("no certificate of a server can be verified: {error}"))
-            .ok(),
+        // Why there are none is in the log.
+        verifier: verifier.ok(),
         verify: tls.verify,
         unverified: tls.unverified.clone(),
     };
@@ -39,12 +40,10 @@ pub fn config(tls: &FederationTls) -> Result<ClientConfig, Error> {
 
 /// `federation_custom_ca_list`, or the system's.
 fn roots(tls: &FederationTls) -> RootCertStore {
+    let Some(own) = &tls.authorities else { return system_roots() };
     let mut roots = RootCertStore::empty();
-    let (_, ignored) = match &tls.authorities {
-        Some(own) => roots.add_parsable_certificates(own.iter().map(|der| CertificateDer::from(der.as_slice()))),
-        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-    };
-    if ignored > 0 && tls.authorities.is_some() {
+    let (_, ignored) = roots.add_parsable_certificates(own.iter().map(|der| CertificateDer::from(der.as_slice())));
+    if ignored > 0 {
         tracing::warn!("{ignored} certificates of federation_custom_ca_list cannot be read");
     }
     roots

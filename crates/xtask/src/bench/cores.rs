@@ -1,7 +1,7 @@
 //! One Myelin on one core, and on all of them: what a second core adds where the processor is the limit.
 
+use std::fs;
 use std::process::Command;
-use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, ensure};
 
@@ -26,12 +26,14 @@ pub fn run(stack: &Stack, rows: &[Row], effort: Effort, run: Run<'_>) -> Result<
         let cells = (0..effort.repetitions).map(|_| once(stack, worker, row, CONCURRENCY, effort.time, run));
         Ok::<_, anyhow::Error>(Cell::median(&cells.collect::<Result<Vec<_>>>()?))
     };
-    let all = format!("0-{}", available_parallelism()?.get() - 1);
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.who.pid))?;
+    let all = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).context("no cores")?.trim();
+    let first = all.split(['-', ',']).next().unwrap_or_default();
     let mut measured = Vec::new();
     for row in rows.iter().filter(|row| ROWS.contains(&row.name)) {
-        keep_to(worker.who.pid, "0")?;
+        keep_to(worker.who.pid, first)?;
         let one = throughput(row);
-        keep_to(worker.who.pid, &all)?;
+        keep_to(worker.who.pid, all)?;
         measured.push(Cores { row: row.name, one: one?, all: throughput(row)? });
     }
     Ok(measured)
